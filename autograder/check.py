@@ -1,0 +1,386 @@
+"""Check an answer: call the student's function, compare what came back, name the mistake.
+
+This file lies beside every exercise notebook, where `check("name")` reads the public cases from cases.npz. The
+grader uses the same steps on fresh cases. It needs nothing but NumPy (and torch for questions about kernels).
+"""
+
+import contextlib
+import copy
+import html
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FLOAT32_TOLERANCE = 1e-4
+SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0}
+UNWRITTEN = "is not implemented yet: replace the line `raise NotImplementedError` by your code, run the cell, check again"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs, and what must come back; the answers that each known mistake would give to the same inputs."""
+
+    label: str
+    edge: bool
+    inputs: Mapping[str, Any]
+    upstream: Sequence[Any]
+    expected: Sequence[Any]
+    mistakes: Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question as a checker sees it.
+
+    `calls` names the student's function, or forward and backward. `outputs` names what must come back, in order.
+    `cached` says that a cache follows the outputs. `tensors` says that the function takes float32 torch tensors.
+    `messages` holds the text of each known mistake.
+    """
+
+    name: str
+    points: float
+    calls: Sequence[str]
+    outputs: Sequence[str]
+    cached: bool
+    tensors: bool
+    tolerance: float
+    messages: Mapping[str, str]
+    cases: Sequence[Case]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is asked of a student's function: all that crosses into the sandbox, so nothing of the right answer.
+
+    `functions` are called in order: one, or forward and then backward with `upstream` and forward's cache.
+    """
+
+    functions: Sequence[str]
+    outputs: int
+    tensors: bool
+    inputs: Mapping[str, Any]
+    upstream: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call gave: arrays (or, where no array came, the name of the type that did), or an error's text."""
+
+    outputs: Sequence[Any] = ()
+    returned: int = 0
+    changed: Sequence[str] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a verdict; `share` is its weight in the question's points."""
+
+    title: str
+    passed: bool
+    share: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a question: the points it earns, the steps that earned them, and the named mistake if any."""
+
+    name: str
+    points: float
+    out_of: float
+    steps: Sequence[Step] = field(default=())
+    mistake: str = ""
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name}: {self.points:g} of {self.out_of:g} points"]
+        lines += [f"  {'✓' if s.passed else '✗'} {s.title}{': ' + s.message if s.message else ''}" for s in self.steps]
+        return "\n".join([*lines, f"  → {self.mistake}"] if self.mistake else lines)
+
+    def _repr_html_(self) -> str:
+        left, cell = "text-align:left", "text-align:left;vertical-align:top;padding:2px 8px"
+        rows = "".join(
+            f'<tr><td style="{cell}">{"✓" if step.passed else "✗"}</td><td style="{cell}">{html.escape(step.title)}</td>'
+            f'<td style="{cell}">{html.escape(step.message)}</td></tr>'
+            for step in self.steps
+        )
+        mistake = f"<p><strong>Looks like:</strong> {html.escape(self.mistake)}</p>" if self.mistake else ""
+        title = f"{html.escape(self.name)}: {self.points:g} of {self.out_of:g} points"
+        return f'<div style="{left}"><strong>{title}</strong>{mistake}<table>{rows}</table></div>'
+
+
+# --- calling the student's function -----------------------------------------------------------------------------
+
+
+def call_of(task: Task, case: Case) -> Call:
+    return Call(task.calls, len(task.outputs), task.tensors, case.inputs, case.upstream)
+
+
+def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
+    """Call the student's function on a copy of the inputs; an exception becomes the answer's error."""
+    inputs = {name: _enter(value, call.tensors) for name, value in call.inputs.items()}
+    before = copy.deepcopy(inputs)
+    try:
+        with _nan_filled_outputs() if call.tensors else contextlib.nullcontext():
+            result = _look_up(namespace, call.functions[0])(*inputs.values())
+            if len(call.functions) == 2:
+                cache = _unpack_forward(call.functions[0], result, len(call.upstream))
+                upstream = [_enter(value, call.tensors) for value in call.upstream]
+                result = _look_up(namespace, call.functions[1])(*upstream, cache)
+    except BaseException as error:  # a student's code may raise anything, SystemExit included
+        return Answer(error=_describe(error))
+    parts = result if isinstance(result, tuple | list) else (result,)
+    outputs = tuple(_leave(part) for part in parts[: call.outputs])
+    changed = tuple(name for name in inputs if not _same(before[name], inputs[name]))
+    return Answer(outputs, len(parts), changed)
+
+
+def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
+    if name not in namespace:
+        raise NotImplementedError(f"there is no function {name}: has its cell been run, has it been renamed?")
+    if not callable(namespace[name]):
+        raise TypeError(f"{name} must be a function, but is a {type(namespace[name]).__name__}")
+    function: Callable[..., Any] = namespace[name]
+    return function
+
+
+def _unpack_forward(name: str, result: Any, outputs: int) -> Any:
+    if not isinstance(result, tuple | list) or len(result) != outputs + 1:
+        raise ValueError(f"{name} must return {outputs} outputs and then the cache, which its backward needs")
+    return result[-1]
+
+
+def _enter(value: Any, tensors: bool) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    if not tensors:
+        return value.copy()
+    import torch
+
+    return torch.tensor(value, dtype=torch.float32)
+
+
+def _leave(value: Any) -> Any:
+    """Turn a result into a plain array; what is none is represented by the name of its type."""
+    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return np.array(value, subok=False)
+    if isinstance(value, bool | int | float | np.number | np.bool_):
+        return np.array(value)
+    return type(value).__name__
+
+
+@contextlib.contextmanager
+def _nan_filled_outputs() -> Iterator[None]:
+    """Let torch.empty_like give NaN, so that a kernel which leaves an element unwritten is seen."""
+    import torch
+
+    original = torch.empty_like
+    torch.empty_like = lambda tensor, **options: torch.full_like(tensor, float("nan"), **options)
+    try:
+        yield
+    finally:
+        torch.empty_like = original
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f"))
+
+
+def _describe(error: BaseException) -> str:
+    """The error's type and text, with the deepest line of the student's cells that it came through."""
+    if isinstance(error, NotImplementedError):
+        function = traceback.extract_tb(error.__traceback__)[-1].name
+        return f"{function} {UNWRITTEN}" if "not implemented yet" in str(error) else str(error)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "ipython" in f.filename or "ipykernel" in f.filename]
+    where = f" (line {frames[-1].lineno} of the cell, in {frames[-1].name}: {frames[-1].line})" if frames else ""
+    return f"{type(error).__name__}: {str(error)[:500]}{where}"
+
+
+# --- judging what came back -------------------------------------------------------------------------------------
+
+
+def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
+    """Judge the answers, one for each case of the task.
+
+    With `reveal`, messages show indices and values; without it they say which property failed, as befits hidden cases.
+    """
+    pairs = list(zip(task.cases, answers, strict=True))
+    drawn = [(case, answer) for case, answer in pairs if not case.edge]
+    crash = next((answer.error for _, answer in drawn if answer.error), "")
+    if crash:
+        return _nothing(task, crash)
+    values = [_values_step(task, index, drawn, reveal) for index in range(len(task.outputs))]
+    some_right = any(step.passed for step in values)
+    steps = [_shape_step(task, drawn), *values, *_edge_steps(task, pairs, reveal), _inputs_step(drawn, some_right)]
+    total = sum(step.share for step in steps)
+    earned = sum(step.share for step in steps if step.passed)
+    mistake = "" if all(step.passed for step in steps) else diagnose(task, answers)
+    return Verdict(task.name, round(task.points * earned / total, 2), task.points, tuple(steps), mistake)
+
+
+def _nothing(task: Task, message: str) -> Verdict:
+    return Verdict(task.name, 0.0, task.points, (Step("runs", False, 1.0, message),))
+
+
+def _shape_step(task: Task, drawn: Sequence[tuple[Case, Answer]]) -> Step:
+    messages = (_shape_message(task, case, answer) for case, answer in drawn)
+    message = next((m for m in messages if m), "")
+    names = ", ".join([*task.outputs, "cache"] if task.cached else task.outputs)
+    return Step(f"returns {names} with the right types and shapes", not message, SHARES["shape"], message)
+
+
+def _shape_message(task: Task, case: Case, answer: Answer) -> str:
+    wanted = len(task.outputs) + task.cached
+    if answer.returned != wanted:
+        names = ", ".join([*task.outputs, "cache"] if task.cached else task.outputs)
+        return f"{answer.returned} value(s) came back, expected {wanted}: {names}"
+    for name, got, expected in zip(task.outputs, answer.outputs, case.expected, strict=True):
+        if isinstance(got, str):
+            return f"{name} is a {got}, expected an array"
+        if got.shape != expected.shape:
+            hint = "; is it transposed?" if got.ndim == 2 and got.T.shape == expected.shape else ""
+            return f"{name} has shape {got.shape}, expected {expected.shape}{hint}"
+        if got.dtype.kind != expected.dtype.kind or (got.itemsize < expected.itemsize and not task.tensors):
+            return f"{name} has dtype {got.dtype}, expected {expected.dtype}: the values lose digits on the way"
+    return ""
+
+
+def _values_step(task: Task, index: int, drawn: Sequence[tuple[Case, Answer]], reveal: bool) -> Step:
+    name = task.outputs[index]
+    wrong = next(((c, a) for c, a in drawn if not _right(task, c, a, index)), None)
+    message = _difference(task, index, *wrong, reveal) if wrong else ""
+    return Step(f"{name} is right", wrong is None, SHARES["values"] / len(task.outputs), message)
+
+
+def _edge_steps(task: Task, pairs: Sequence[tuple[Case, Answer]], reveal: bool) -> Iterator[Step]:
+    edges = [(case, answer) for case, answer in pairs if case.edge]
+    for case, answer in edges:
+        wrong = [k for k in range(len(task.outputs)) if answer.error or not _right(task, case, answer, k)]
+        message = answer.error or (_difference(task, wrong[0], case, answer, reveal) if wrong else "")
+        yield Step(case.label, not wrong, SHARES["edges"] / len(edges), message)
+
+
+def _inputs_step(drawn: Sequence[tuple[Case, Answer]], some_right: bool) -> Step:
+    changed = next((answer.changed for _, answer in drawn if answer.changed), ())
+    message = f"{', '.join(changed)} changed during the call: work on a copy" if changed else ""
+    if not changed and not some_right:
+        message = "counts as soon as one output is right"
+    return Step("leaves its inputs alone", not changed and some_right, SHARES["inputs"], message)
+
+
+def _right(task: Task, case: Case, answer: Answer, index: int) -> bool:
+    return index < len(answer.outputs) and close(answer.outputs[index], case.expected[index], task)
+
+
+def close(got: Any, expected: Any, task: Task) -> bool:
+    """Compare up to the task's tolerance, relative to the largest expected value; NaN equals NaN only."""
+    if isinstance(got, str) or isinstance(expected, str) or got.shape != expected.shape:
+        return False
+    if got.size == 0:
+        return True
+    tolerance = max(task.tolerance, FLOAT32_TOLERANCE) if got.dtype == np.float32 else task.tolerance
+    finite = np.abs(expected[np.isfinite(expected)])
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    return bool(np.allclose(got, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+
+
+def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool) -> str:
+    name = task.outputs[index]
+    if index >= len(answer.outputs):
+        return f"{name} did not come back"
+    got, expected = answer.outputs[index], case.expected[index]
+    if isinstance(got, str) or got.shape != expected.shape:
+        return "has the wrong type or shape"
+    hint = _relation(got, expected, task)
+    unlike = ~np.isclose(got, expected, rtol=task.tolerance, atol=task.tolerance, equal_nan=True)
+    if not reveal:
+        return f"{int(unlike.sum())} of {got.size} numbers differ on “{case.label}”{hint}"
+    distance = np.where(np.isfinite(got), np.abs(got - expected), np.inf)
+    worst = np.unravel_index(int(np.argmax(np.where(unlike, distance, -1.0))), got.shape)
+    where = f"{name}[{', '.join(map(str, worst))}]" if worst else name
+    return f"{where} is {got[worst]:.6g}, expected {expected[worst]:.6g} ({unlike.sum()} of {got.size} differ){hint}"
+
+
+def _relation(got: Any, expected: Any, task: Task) -> str:
+    """Say how a wrong array relates to the right one, where the relation is simple."""
+    if not np.isfinite(got).all():
+        return "; yours has NaN or infinite entries"
+    if got.ndim == 2 and got.shape[0] == got.shape[1] and close(got.T, expected, task):
+        return "; yours is the transpose"
+    if not np.any(got):
+        return "; yours is all zeros"
+    norm = float(np.sum(expected * expected))
+    factor = float(np.sum(got * expected)) / norm if norm else 0.0
+    if factor and close(got, factor * expected, task):
+        return f"; yours is the right one times {factor:.4g}"
+    return ""
+
+
+def diagnose(task: Task, answers: Sequence[Answer]) -> str:
+    """Return the message of the known mistake that gives exactly these answers, or nothing."""
+    for mistake, message in task.messages.items():
+        if _agrees(task, mistake, answers):
+            return message
+    return ""
+
+
+def _agrees(task: Task, mistake: str, answers: Sequence[Answer]) -> bool:
+    """True if every draw came out as this mistake has it; where draws can't tell it from the right answer, edges must."""
+    pairs = list(zip(task.cases, answers, strict=True))
+    drawn = [(case, answer) for case, answer in pairs if not case.edge]
+    telling = any(not _all_close(case.mistakes[mistake], case.expected, task) for case, _ in drawn)
+    needed = drawn if telling else pairs
+    return all(_all_close(answer.outputs, case.mistakes[mistake], task) for case, answer in needed)
+
+
+def _all_close(got: Sequence[Any], expected: Sequence[Any], task: Task) -> bool:
+    return len(got) == len(expected) > 0 and all(close(a, b, task) for a, b in zip(got, expected, strict=True))
+
+
+# --- the student's side -----------------------------------------------------------------------------------------
+
+
+def rebuild(tree: Any, arrays: Sequence[Any]) -> Any:
+    """Put arrays back into a tree of JSON values, where {"array": 3} stands for the fourth of them."""
+    if isinstance(tree, dict):
+        if set(tree) == {"array"}:
+            return arrays[tree["array"]]
+        return {key: rebuild(value, arrays) for key, value in tree.items()}
+    return [rebuild(value, arrays) for value in tree] if isinstance(tree, list) else tree
+
+
+def task_from(tree: Mapping[str, Any]) -> Task:
+    """Make a task of its plain dictionary, as compose.py wrote it."""
+    return Task(**{**tree, "cases": tuple(Case(**case) for case in tree["cases"])})
+
+
+def load(file: Path) -> dict[str, Task]:
+    """Read the public cases that lie beside the notebook."""
+    with np.load(file, allow_pickle=False) as archive:
+        arrays = [archive[f"a{index}"] for index in range(len(archive.files) - 1)]
+        trees = json.loads(str(archive["tasks"]))
+    return {tree["name"]: task_from(rebuild(tree, arrays)) for tree in trees}
+
+
+def check(name: str) -> Verdict:
+    """Judge your answer to a question on its public cases; the grader repeats this with other numbers.
+
+    Raises ValueError if the notebook has no question of that name, FileNotFoundError if cases.npz has been lost.
+    """
+    file = Path(__file__).with_name("cases.npz")
+    if not file.exists():
+        raise FileNotFoundError(f"{file.name} is missing beside check.py: download the exercise folder again")
+    tasks = load(file)
+    if name not in tasks:
+        raise ValueError(f"there is no question {name!r} in this notebook; it has: {', '.join(tasks)}")
+    namespace = sys._getframe(1).f_globals
+    answers = [perform(namespace, call_of(tasks[name], case)) for case in tasks[name].cases]
+    return examine(tasks[name], answers, reveal=True)

@@ -1,0 +1,69 @@
+"""The nbgrader course: its folder, its configuration, its assignments."""
+
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from sqlalchemy.exc import SAWarning
+from traitlets.config import Config
+
+from autograder import blocks, compose, stubs
+from autograder.errors import UserError
+
+FOLDER = blocks.ROOT / "course"
+AUTOGRADE_PREPROCESSORS = [
+    "autograder.execute.JudgedExecute",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+
+def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
+    """Set what makes nbgrader grade our way in a course folder; returns the same config."""
+    config.CourseDirectory.root = str(course)
+    config.CourseDirectory.course_id = "deep-learning-block-by-block"
+    config.Exchange.root = str(course / "exchange")
+    config.Autograde.autograde_preprocessors = AUTOGRADE_PREPROCESSORS
+    config.ClearSolutions.code_stub = {"python": stubs.BODY}
+    config.JudgedExecute.course = str(course)
+    config.JudgedExecute.sandbox = sandbox
+    return config
+
+
+def api(course: Path, sandbox: str = "bwrap") -> NbGraderAPI:
+    """Open a course through nbgrader. Raises UserError if there is none."""
+    if not course.is_dir():
+        raise UserError(f"there is no course in {course}: make one with `python -m autograder build`")
+    warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)  # nbgrader's own, harmless
+    scripts = str(Path(sys.executable).parent)
+    if scripts not in os.environ["PATH"].split(os.pathsep):  # nbgrader runs the command alembic
+        os.environ["PATH"] = scripts + os.pathsep + os.environ["PATH"]
+    config = configure(Config(), course, sandbox)
+    return NbGraderAPI(CourseDirectory(config=config), config=config)
+
+
+def release(course: Path, stem: str) -> Path:
+    """Run nbgrader's generate_assignment: release/<stem>/ without solutions. Returns that folder.
+
+    Raises UserError if the source is missing or nbgrader refuses it.
+    """
+    if not (course / "source" / blocks.require(stem) / f"{stem}.ipynb").exists():
+        compose.build(stem, course)
+    result = api(course).generate_assignment(stem, force=True, create=True)
+    if not result["success"]:
+        raise UserError(f"nbgrader could not release {stem}: {reason(result)}")
+    return course / "release" / stem
+
+
+def reason(result: dict[str, str]) -> str:
+    """Find in what nbgrader logged the error that it failed of."""
+    text = f"{result.get('error') or ''}\n{result.get('log') or ''}"
+    errors = re.findall(r"^\s*([\w.]+(?:Error|Exception|Invalid)\w*: .+)$", text, re.MULTILINE)
+    return next((error for error in errors if "NbGraderException" not in error), "no reason given")

@@ -1,0 +1,127 @@
+"""A question: how the student's function is called, with what inputs, and which mistakes are known by name."""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from autograder import blocks
+from autograder.cases import draw
+from autograder.check import Call, Case, Task, perform
+from autograder.errors import UserError
+
+Function = Callable[..., Any]
+Draw = Callable[[np.random.Generator], Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that is known by name: functions in place of the reference, and what to tell its author."""
+
+    message: str
+    functions: tuple[Function, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of an exercise page, named after the function that the student writes.
+
+    `reference` is that function, or forward and backward. `outputs` names what must come back. `draws` and `edges`
+    label ways of drawing inputs; by default three draws from the annotations. `calls` names the student's functions
+    where they are called otherwise than the reference. `given` lists functions of earlier blocks that the notebook
+    gives. `tensors` says that the function takes float32 torch tensors. `tolerance` is relative, `seconds` per call.
+    """
+
+    name: str
+    reference: tuple[Function, ...]
+    outputs: tuple[str, ...]
+    mistakes: Mapping[str, Mistake]
+    draws: Mapping[str, Draw] = field(default_factory=dict)
+    edges: Mapping[str, Draw] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+    tensors: bool = False
+    tolerance: float = 1e-8
+    seconds: float = 10.0
+
+    @property
+    def cached(self) -> bool:
+        """True where the student's function returns a cache behind its outputs."""
+        return len(self.reference) == 1 and self.reference[0].__name__.endswith("_forward") and not self.tensors
+
+
+def from_signature(function: Function, **options: Any) -> Draw:
+    """Return a way to draw inputs from a function's annotations, with the options of cases.draw."""
+    return lambda rng: draw(function, rng, **options)
+
+
+def variant(function: Function, *edits: tuple[str, str]) -> Function:
+    """Return the function with pieces of its source replaced: a mistake, written as the slip that makes it.
+
+    Raises ValueError where a piece does not stand in the source exactly once.
+    """
+    bare = inspect.unwrap(function)
+    source = textwrap.dedent(inspect.getsource(bare))
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} stands {source.count(old)} times in {bare.__name__}, expected once")
+        source = source.replace(old, new)
+    namespace = dict(bare.__globals__)
+    exec(compile(source, f"<variant of {bare.__name__}>", "exec"), namespace)
+    made: Function = namespace[bare.__name__]
+    return made
+
+
+def make_task(question: Question, points: float, seed: int) -> Task:
+    """Draw the cases of a question for a seed, with the right answers and those of every known mistake."""
+    rng = np.random.default_rng(seed)
+    draws = question.draws or {f"draw {k}": from_signature(question.reference[0]) for k in (1, 2, 3)}
+    cases = [_make_case(question, label, make, rng, edge=False) for label, make in draws.items()]
+    cases += [_make_case(question, label, make, rng, edge=True) for label, make in question.edges.items()]
+    return Task(
+        name=question.name,
+        points=points,
+        calls=question.calls or tuple(function.__name__ for function in question.reference),
+        outputs=question.outputs,
+        cached=question.cached,
+        tensors=question.tensors,
+        tolerance=question.tolerance,
+        messages={name: mistake.message for name, mistake in question.mistakes.items()},
+        cases=tuple(cases),
+    )
+
+
+def _make_case(question: Question, label: str, make: Draw, rng: np.random.Generator, edge: bool) -> Case:
+    inputs = make(rng)
+    upstream: tuple[np.ndarray[Any, Any], ...] = ()
+    if len(question.reference) == 2:
+        *outputs, _ = question.reference[0](*inputs.values())
+        upstream = tuple(rng.standard_normal(output.shape) for output in outputs)
+    expected = _outputs(question, question.reference, inputs, upstream)
+    mistakes = {
+        name: _outputs(question, mistake.functions, inputs, upstream) for name, mistake in question.mistakes.items()
+    }
+    return Case(label, edge, inputs, upstream, expected, mistakes)
+
+
+def _outputs(
+    question: Question, functions: tuple[Function, ...], inputs: Mapping[str, object], upstream: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """What these functions answer, by way of the same call as the student's; nothing where they crash."""
+    names = tuple(f"f{k}" for k in range(len(functions)))
+    call = Call(names, len(question.outputs), False, inputs, upstream)
+    with np.errstate(all="ignore"):
+        return tuple(perform(dict(zip(names, functions, strict=True)), call).outputs)
+
+
+@cache
+def of_block(stem: str) -> Mapping[str, Question]:
+    """The questions of a block by name. Raises UserError if the block has none."""
+    if not blocks.questions(stem).exists():
+        raise UserError(f"block {stem} has no questions: {blocks.questions(stem).name} is missing")
+    module = importlib.import_module(f"autograder.questions.{stem}")
+    return {question.name: question for question in module.QUESTIONS}

@@ -1,0 +1,202 @@
+"""Start the zygote behind bubblewrap, and open confined children for submissions.
+
+Layers: bubblewrap (system libraries and this interpreter read-only, no course, no home, no network, its own PID
+namespace, a small scratch folder in memory), resource limits (zygote.py), and a wall clock for every request.
+"""
+
+import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autograder import wire
+from autograder.check import Answer, Call
+from autograder.errors import UserError
+from autograder.zygote import DONE, FORK, KILL
+
+START_SECONDS = 120.0
+HERE = Path(__file__).resolve().parent
+INSIDE = ("__init__.py", "check.py", "wire.py", "worker.py", "zygote.py")  # what the untrusted side may see of us
+SCRATCH = "/scratch"
+ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "MPLBACKEND": "agg",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PATH": "/usr/bin:/bin",
+    "PYTHONPATH": "/grader",
+    "TRITON_INTERPRET": "1",
+}
+
+
+class ChildDiedError(ConnectionError):
+    """The submission's process ended, or sent what is no answer."""
+
+
+def layers(sandbox: str) -> tuple[str, ...]:
+    """Name the layers of confinement that a run with this --sandbox has."""
+    return ("bubblewrap", "rlimits", "wall clock") if sandbox == "bwrap" else ("rlimits", "wall clock")
+
+
+def _bubblewrap(descriptor: int) -> list[str]:
+    """The command that runs the zygote with nothing in sight but libraries and its own files."""
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
+    command += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
+    for name, value in {**ENVIRONMENT, "HOME": SCRATCH, "TMPDIR": SCRATCH}.items():
+        command += ["--setenv", name, value]
+    for folder in ("/usr", "/lib", "/lib64", "/bin"):
+        command += ["--symlink", os.readlink(folder), folder] if Path(folder).is_symlink() else ["--ro-bind-try", folder, folder]
+    interpreter = [folder for folder in dict.fromkeys((sys.base_prefix, sys.prefix)) if not folder.startswith("/usr")]
+    for folder in interpreter:
+        command += ["--ro-bind", folder, folder]
+    if not any(folder.startswith("/tmp") for folder in interpreter):
+        command += ["--symlink", SCRATCH, "/tmp"]
+    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--remount-ro", "/dev", "--size", str(512 << 20), "--tmpfs", SCRATCH]
+    for file in INSIDE:
+        command += ["--ro-bind", str(HERE / file), f"/grader/autograder/{file}"]
+    command += ["--remount-ro", "/", "--chdir", SCRATCH]
+    return [*command, sys.executable, "-m", "autograder.zygote", str(descriptor), "own-pids", SCRATCH]
+
+
+class Sandbox:
+    """The warm zygote; one submission at a time."""
+
+    def __init__(self, kind: str = "bwrap") -> None:
+        """Start the zygote. `kind` is "bwrap", or "none" for no isolation but limits and clocks.
+
+        Raises UserError if bubblewrap is missing or refuses.
+        """
+        if kind == "bwrap" and shutil.which("bwrap") is None:
+            raise UserError(
+                "bubblewrap (the command bwrap) is not installed, and without it a submission could read your files; "
+                "install the package bubblewrap, or accept that with --sandbox none"
+            )
+        self.kind = kind
+        self._start()
+
+    def _start(self) -> None:
+        self._control, inner = socket.socketpair()
+        self._scratch = None if self.kind == "bwrap" else tempfile.mkdtemp(prefix="submission-")
+        if self.kind == "bwrap":
+            command, environment = _bubblewrap(inner.fileno()), None
+        else:
+            command = [sys.executable, "-m", "autograder.zygote", str(inner.fileno()), "shared-pids", str(self._scratch)]
+            environment = {**ENVIRONMENT, "HOME": str(self._scratch), "TMPDIR": str(self._scratch), "PYTHONPATH": str(HERE.parent)}
+        with inner:
+            self._process = subprocess.Popen(
+                command, pass_fds=[inner.fileno()], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        if not self._confirmed(START_SECONDS):
+            text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
+            self.close()
+            raise UserError(f"the sandbox did not start: {text.splitlines()[-1] if text else 'no answer'}")
+
+    def _confirmed(self, seconds: float) -> bool:
+        self._control.settimeout(seconds)
+        try:
+            return self._control.recv(1) == DONE
+        except OSError:
+            return False
+
+    @contextmanager
+    def child(self) -> Iterator["Child"]:
+        """Fork a child for one submission; afterwards it and all that it started are dead."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                try:
+                    socket.send_fds(self._control, [FORK], [theirs.fileno()])
+                    alive = self._confirmed(START_SECONDS)
+                except OSError:
+                    alive = False
+            if not alive:
+                self._restart()
+                raise ChildDiedError("the sandbox had to be started again")
+            try:
+                yield Child(ours)
+            finally:
+                self._kill()
+
+    def _kill(self) -> None:
+        try:
+            self._control.sendall(KILL)
+            done = self._confirmed(START_SECONDS)
+        except OSError:
+            done = False
+        if not done:
+            self._restart()
+
+    def _restart(self) -> None:
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """End the zygote and everything inside the sandbox."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stderr:
+            self._process.stderr.close()
+        self._control.close()
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+class Child:
+    """One submission's process, as the grader sees it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def run_cell(self, source: str, seconds: float) -> dict[str, Any]:
+        """Run a cell; return what worker.run_cell returns. Raises TimeoutError, ChildDiedError."""
+        reply = self._request({"cell": source}, seconds)
+        wanted = {"stdout": str, "stderr": str, "displays": list, "error": list | None}
+        if not isinstance(reply, dict) or not all(isinstance(reply.get(key), kind) for key, kind in wanted.items()):
+            raise ChildDiedError("malformed reply to a cell")
+        return reply
+
+    def call(self, call: Call, seconds: float) -> Answer:
+        """Call a function of the submission. Raises TimeoutError, ChildDiedError."""
+        reply = self._request({"call": dataclasses.asdict(call)}, seconds)
+        try:
+            answer = Answer(**reply)
+        except TypeError as error:
+            raise ChildDiedError(f"malformed reply to a call: {error}") from error
+        if not _well_formed(answer, call):
+            raise ChildDiedError("malformed reply to a call")
+        return answer
+
+    def _request(self, request: Any, seconds: float) -> Any:
+        deadline = time.monotonic() + seconds
+        try:
+            self._connection.settimeout(seconds)
+            wire.send(self._connection, request)
+            return wire.receive(self._connection, deadline)
+        except TimeoutError:
+            raise
+        except (wire.BrokenWireError, OSError) as error:
+            raise ChildDiedError("the process of the submission ended") from error
+
+
+def _well_formed(answer: Answer, call: Call) -> bool:
+    """Check the types of what a child says its function returned; the values are the judge's business."""
+    import numpy as np
+
+    return (
+        isinstance(answer.outputs, list)
+        and len(answer.outputs) <= call.outputs
+        and all(isinstance(output, np.ndarray | str) for output in answer.outputs)
+        and type(answer.returned) is int
+        and isinstance(answer.changed, list)
+        and all(isinstance(name, str) for name in answer.changed)
+        and isinstance(answer.error, str)
+    )

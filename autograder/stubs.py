@@ -1,0 +1,171 @@
+"""Cut a solution function out of the reference: as a stub without its body, and whole, for the source notebook."""
+
+import ast
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from autograder import blocks
+from autograder.errors import UserError
+
+BODY = '# YOUR CODE HERE\nraise NotImplementedError("not implemented yet: replace this line by your code")'
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One function of the reference, with the file that it was cut from."""
+
+    file: Path
+    source: str
+    node: ast.FunctionDef
+
+
+@cache
+def _definitions(file: Path) -> dict[str, Definition]:
+    source = file.read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: Definition(file, source, node) for node in functions}
+
+
+def find(name: str) -> Definition:
+    """Return the definition of a function of the reference.
+
+    `name` is a function of solutions/<stem>.py, else one of solutions/<stem>_torch.py, else one of
+    kernels/<stem>.py, searched in the order of the book. Raises UserError where there is none.
+    """
+    for files in (blocks.solution, blocks.torch_solution, blocks.kernel):
+        folder = files("x").parent
+        for file in sorted(folder.glob("*.py")):
+            if (file.stem.endswith("_torch")) == (files is blocks.torch_solution) and name in _definitions(file):
+                return _definitions(file)[name]
+    raise UserError(f"no function {name!r} in solutions/ or kernels/; a question is named after the function it asks for")
+
+
+def _parameters(node: ast.FunctionDef) -> list[ast.arg]:
+    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+
+
+def _signature(node: ast.FunctionDef) -> str:
+    """The `def` line without annotations; a Triton kernel keeps its tl.constexpr marks, which are code."""
+    arguments = node.args
+    bare = ast.arguments(
+        posonlyargs=[_bare(arg) for arg in arguments.posonlyargs],
+        args=[_bare(arg) for arg in arguments.args],
+        vararg=arguments.vararg,
+        kwonlyargs=[_bare(arg) for arg in arguments.kwonlyargs],
+        kw_defaults=arguments.kw_defaults,
+        kwarg=arguments.kwarg,
+        defaults=arguments.defaults,
+    )
+    decorators = "".join(f"@{ast.unparse(decorator)}\n" for decorator in node.decorator_list)
+    text = ast.unparse(bare)
+    if len(text) > 90:
+        text = "\n" + textwrap.fill(text, width=96, initial_indent="    ", subsequent_indent="    ") + "\n"
+    return f"{decorators}def {node.name}({text}):"
+
+
+def _bare(arg: ast.arg) -> ast.arg:
+    keep = arg.annotation is not None and ast.unparse(arg.annotation) == "tl.constexpr"
+    return ast.arg(arg=arg.arg, annotation=arg.annotation if keep else None)
+
+
+def _shape(annotation: ast.expr | None) -> str | None:
+    """Read 'batch d_in' in Float[Array, "batch d_in"] as '(batch, d_in)', Literal["a", "b"] as '"a" or "b"'."""
+    if not isinstance(annotation, ast.Subscript) or not isinstance(annotation.value, ast.Name):
+        return None
+    if annotation.value.id == "Literal":
+        options = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        return " or ".join(f'"{ast.literal_eval(option)}"' for option in options)
+    match annotation.slice:
+        case ast.Tuple(elts=[_, ast.Constant(value=str(axes))]):
+            names = axes.split()
+            return f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
+    return None
+
+
+def _returns(file: Path, annotation: ast.expr | None) -> Iterator[str]:
+    """The shapes of what comes back, in order; an alias of the module (Name = tuple[...]) is followed."""
+    match annotation:
+        case ast.Name(id=alias):
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == alias:
+                        yield from _returns(file, value)
+        case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=parts)):
+            for part in parts:
+                yield from _returns(file, part) if not isinstance(part, ast.Name) else ["cache"]
+        case _:
+            shape = _shape(annotation)
+            if shape:
+                yield shape
+
+
+def _docstring(definition: Definition) -> str:
+    """The function's docstring with the shapes of its annotations written out below."""
+    node = definition.node
+    lines = [ast.get_docstring(node) or ""]
+    shapes = {arg.arg: _shape(arg.annotation) for arg in _parameters(node)}
+    known = {name: shape for name, shape in shapes.items() if shape}
+    if known:
+        width = max(len(name) for name in known)
+        lines += ["", "Shapes:", *(f"    {name:<{width}}  {shape}" for name, shape in known.items())]
+        lines += [f"    returns {', '.join(_returns(definition.file, node.returns))}"]
+    return "\n".join(lines)
+
+
+def _header(definition: Definition) -> str:
+    text = f'"""{_docstring(definition)}'
+    text += '\n"""' if "\n" in text else '"""'
+    return _signature(definition.node) + "\n" + textwrap.indent(text, "    ", lambda line: bool(line.strip())) + "\n"
+
+
+def stub(name: str) -> str:
+    """Return what a student starts from: signature and docstring of the solution, and a friendly error as body.
+
+    Raises UserError if there is no such function.
+    """
+    return _header(find(name)) + textwrap.indent(BODY, "    ")
+
+
+def _body(definition: Definition) -> str:
+    """The source of a function below its docstring, comments and blank lines included."""
+    statements = definition.node.body
+    first = statements[1] if ast.get_docstring(definition.node) else statements[0]
+    lines = definition.source.splitlines()
+    start = statements[0].end_lineno if ast.get_docstring(definition.node) else first.lineno - 1
+    return "\n".join(lines[start : definition.node.end_lineno])
+
+
+def _private_helpers(definition: Definition) -> Iterator[Definition]:
+    """The functions `_name` of the same file that the solution calls, each once, in order of their definition."""
+    neighbors = _definitions(definition.file)
+    called = {node.id for node in ast.walk(definition.node) if isinstance(node, ast.Name)}
+    for name, neighbor in neighbors.items():
+        if name in called and name.startswith("_") and name != definition.node.name:
+            yield neighbor
+
+
+def solved(name: str) -> str:
+    """Return the stub with its body in place of the error, between nbgrader's solution marks.
+
+    Private helpers of the reference become part of the solution. Raises UserError if there is no such function.
+    """
+    definition = find(name)
+    helpers = "\n\n\n".join(whole(helper.node.name) for helper in _private_helpers(definition))
+    if helpers:
+        helpers = textwrap.indent(helpers, "    ", lambda line: bool(line.strip())) + "\n\n"
+    marked = f"    ### BEGIN SOLUTION\n{helpers}{_body(definition)}\n    ### END SOLUTION"
+    return _header(definition) + marked
+
+
+def whole(name: str) -> str:
+    """Return a function of the reference with its body, for a cell that the notebook gives.
+
+    Annotations become shapes in the docstring; private helpers stand in front. Raises UserError if there is no such
+    function.
+    """
+    definition = find(name)
+    helpers = [whole(helper.node.name) for helper in _private_helpers(definition)]
+    return "\n\n\n".join([*helpers, _header(definition) + _body(definition)])

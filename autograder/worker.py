@@ -1,0 +1,89 @@
+"""The untrusted side of one submission: run its cells in an IPython shell and answer the grader's requests.
+
+This runs in a confined child of the zygote. Nothing of the reference is in its reach.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import io
+import socket
+import sys
+import time
+from types import ModuleType
+from typing import Any
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+from autograder import wire
+from autograder.check import Call, perform
+
+MAX_TEXT = 200_000
+MAX_RICH = 4_000_000
+MIME_TYPES = ("text/plain", "image/png", "text/latex")
+FOREVER = 86_400.0
+
+
+class CappedText(io.StringIO):
+    """Text that stops growing at a limit, so that an endless print costs no memory."""
+
+    def write(self, text: str) -> int:
+        room = MAX_TEXT - self.tell()
+        if room > 0:
+            super().write(text[:room])
+        return len(text)
+
+
+def serve(connection: socket.socket, shell: InteractiveShell) -> None:
+    """Answer requests until the grader hangs up."""
+    sys.modules["check"] = _silent_check()
+    while True:
+        request = wire.receive(connection, time.monotonic() + FOREVER)
+        answer = run_cell(shell, request["cell"]) if "cell" in request else call(shell, request["call"])
+        wire.send(connection, answer)
+
+
+def _silent_check() -> ModuleType:
+    """What `from check import check` gives here: the grader asks its own questions."""
+    module = ModuleType("check")
+    module.check = lambda name: None  # type: ignore[attr-defined]
+    return module
+
+
+def call(shell: InteractiveShell, request: dict[str, Any]) -> dict[str, Any]:
+    """Call a function of the submission; what it prints is dropped."""
+    with contextlib.redirect_stdout(CappedText()), contextlib.redirect_stderr(CappedText()):
+        return dataclasses.asdict(perform(shell.user_ns, Call(**request)))
+
+
+def run_cell(shell: InteractiveShell, source: str) -> dict[str, Any]:
+    """Run one cell; return its text, its displayed data of harmless kinds, and its error if it had one."""
+    out, err = CappedText(), CappedText()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with capture_output(stdout=False, stderr=False) as captured:
+            result = shell.run_cell(source, store_history=True)
+    error = result.error_before_exec or result.error_in_exec
+    return {
+        "stdout": out.getvalue(),
+        "stderr": err.getvalue(),
+        "displays": [_harmless(output.data) for output in captured.outputs],
+        "error": None if error is None else [type(error).__name__, str(error)[:MAX_TEXT], _trace(shell, error)],
+    }
+
+
+def _trace(shell: InteractiveShell, error: BaseException) -> str:
+    lines = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+    return "\n".join(lines)[:MAX_TEXT]
+
+
+def _harmless(data: dict[str, Any]) -> dict[str, str]:
+    """Keep text and pictures, never HTML or scripts."""
+    kept = {}
+    for mime in MIME_TYPES:
+        value = data.get(mime)
+        if isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        if isinstance(value, str) and len(value) <= MAX_RICH:
+            kept[mime] = value
+    return kept

@@ -1,0 +1,134 @@
+"""A warm process that has imported libraries only, and forks one confined child for each submission.
+
+The grader starts it inside the sandbox and talks to it over a control socket, the file descriptor in argv[1]:
+FORK, with a connected socket attached, starts a child that serves on it; KILL ends that child and all that it started.
+argv[2] is "own-pids" if the process lives in a PID namespace of its own. argv[3] is the scratch folder.
+"""
+
+import ctypes
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+FORK, KILL, DONE = b"f", b"k", b"d"
+PR_SET_DUMPABLE = 4
+GIGABYTE = 1 << 30
+LIMITS = {
+    resource.RLIMIT_CPU: 120,
+    resource.RLIMIT_DATA: 4 * GIGABYTE,
+    resource.RLIMIT_FSIZE: 64 << 20,
+    resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_CORE: 0,
+}
+
+
+def warm_up() -> tuple[object, list[ModuleType]]:
+    """Import what submissions import, with one thread each; return an IPython shell and the optional modules."""
+    import matplotlib as mpl
+    import numpy as np
+    from IPython.core.interactiveshell import InteractiveShell
+
+    mpl.use("agg")
+    import matplotlib.pyplot  # noqa: F401
+
+    optional = []
+    with suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(1)
+        optional.append(torch)
+    with suppress(ImportError):
+        import triton
+        import triton.language
+
+        optional.append(triton)
+    np.random.seed(0)
+    shell = InteractiveShell.instance()
+    shell.history_manager.enabled = False
+    shell._showtraceback = lambda *_: None  # an error travels in the reply, not on stdout
+    return shell, optional
+
+
+def become_child(connection: socket.socket, scratch: Path, optional: list[ModuleType], shell: object) -> None:
+    """Confine this process, give it fresh random generators, and serve one submission."""
+    import numpy as np
+
+    os.setsid()
+    for limit, value in LIMITS.items():
+        resource.setrlimit(limit, (value, value))
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    home = scratch / "home"
+    home.mkdir()
+    os.chdir(home)
+    random.seed()
+    np.random.seed()
+    for module in optional:
+        if module.__name__ == "torch":
+            module.seed()
+    from autograder import worker
+
+    worker.serve(connection, shell)  # type: ignore[arg-type]
+
+
+def kill_all(pid: int, own_pids: bool, scratch: Path) -> None:
+    """End the child and what it started, and leave nothing in the scratch folder."""
+    with suppress(ProcessLookupError):
+        if own_pids:
+            os.kill(-1, signal.SIGKILL)  # all of this PID namespace but its init and ourselves
+        else:
+            os.killpg(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    for entry in scratch.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def in_own_pid_namespace() -> bool:
+    """Check that init of our PID namespace is bubblewrap: killing every process is right only there."""
+    return Path("/proc/1/comm").read_text(encoding="ascii").strip() == "bwrap"
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    own_pids, scratch = sys.argv[2] == "own-pids", Path(sys.argv[3])
+    if own_pids and not in_own_pid_namespace():
+        sys.exit("the sandbox has no PID namespace of its own")
+    shell, optional = warm_up()
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    control.sendall(DONE)
+    pid = 0
+    while True:
+        command, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not command:
+            return
+        if command == FORK:
+            connection = socket.socket(fileno=descriptors[0])
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    control.close()
+                    become_child(connection, scratch, optional, shell)
+                finally:
+                    os._exit(0)
+            connection.close()
+        elif command == KILL and pid:
+            kill_all(pid, own_pids, scratch)
+            pid = 0
+        control.sendall(DONE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The reference implementation of every block, in NumPy and in torch."""

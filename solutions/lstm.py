@@ -1,0 +1,338 @@
+"""Long short-term memory and the gated recurrent unit: one step, whole sequences, peepholes, stacks.
+
+The four gates are packed side by side in torch's order i, f, g, o; those of the GRU in the order r, z, n.
+"""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from solutions.activations import sigmoid
+
+Array = np.ndarray
+
+
+def lstm_step_forward(
+    x: Float[Array, "batch d_in"],
+    h: Float[Array, "batch d_h"],
+    c: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 4*d_h"],
+    W_h: Float[Array, "d_h 4*d_h"],
+    b: Float[Array, " 4*d_h"],
+) -> tuple[Float[Array, "batch d_h"], Float[Array, "batch d_h"], tuple]:
+    """Advance the cell by one time step: (h, c) at t-1 to (h, c) at t.
+
+    Eq. lstm-step; Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+    a_i, a_f, a_g, a_o = np.split(x @ W_x + h @ W_h + b, 4, axis=1)
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
+    c_t = f * c + i * g
+    tanh_c = np.tanh(c_t)
+    h_t = o * tanh_c
+    return h_t, c_t, (x, h, c, W_x, W_h, i, f, g, o, tanh_c)
+
+
+def lstm_step_backward(
+    dh: Float[Array, "batch d_h"],
+    dc: Float[Array, "batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 4*d_h"],
+    Float[Array, "d_h 4*d_h"],
+    Float[Array, " 4*d_h"],
+]:
+    """Turn the gradients at (h, c) of step t into (dx, dh, dc, dW_x, dW_h, db) of step t-1 (eq. lstm-step-backward)."""
+    x, h, c, W_x, W_h, i, f, g, o, tanh_c = cache
+    dc = dc + dh * o * (1 - tanh_c**2)
+    da_i = dc * g * i * (1 - i)
+    da_f = dc * c * f * (1 - f)
+    da_g = dc * i * (1 - g**2)
+    da_o = dh * tanh_c * o * (1 - o)
+    da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
+    return da @ W_x.T, da @ W_h.T, dc * f, x.T @ da, h.T @ da, da.sum(axis=0)
+
+
+def lstm_peephole_step_forward(
+    x: Float[Array, "batch d_in"],
+    h: Float[Array, "batch d_h"],
+    c: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 4*d_h"],
+    W_h: Float[Array, "d_h 4*d_h"],
+    b: Float[Array, " 4*d_h"],
+    p_i: Float[Array, " d_h"],
+    p_f: Float[Array, " d_h"],
+    p_o: Float[Array, " d_h"],
+) -> tuple[Float[Array, "batch d_h"], Float[Array, "batch d_h"], tuple]:
+    """Advance a cell whose gates see its memory: i and f look at c of step t-1, o at c of step t.
+
+    Eq. lstm-peephole; Gers, Schraudolph & Schmidhuber 2002.
+    """
+    a_i, a_f, a_g, a_o = np.split(x @ W_x + h @ W_h + b, 4, axis=1)
+    i, f, g = sigmoid(a_i + p_i * c), sigmoid(a_f + p_f * c), np.tanh(a_g)
+    c_t = f * c + i * g
+    o = sigmoid(a_o + p_o * c_t)
+    tanh_c = np.tanh(c_t)
+    h_t = o * tanh_c
+    return h_t, c_t, (x, h, c, W_x, W_h, p_i, p_f, p_o, i, f, g, o, c_t, tanh_c)
+
+
+def lstm_peephole_step_backward(
+    dh: Float[Array, "batch d_h"],
+    dc: Float[Array, "batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 4*d_h"],
+    Float[Array, "d_h 4*d_h"],
+    Float[Array, " 4*d_h"],
+    Float[Array, " d_h"],
+    Float[Array, " d_h"],
+    Float[Array, " d_h"],
+]:
+    """Turn the gradients at (h, c) into (dx, dh, dc, dW_x, dW_h, db, dp_i, dp_f, dp_o) (eq. lstm-peephole-backward)."""
+    x, h, c, W_x, W_h, p_i, p_f, p_o, i, f, g, o, c_t, tanh_c = cache
+    da_o = dh * tanh_c * o * (1 - o)
+    dc = dc + dh * o * (1 - tanh_c**2) + da_o * p_o
+    da_i = dc * g * i * (1 - i)
+    da_f = dc * c * f * (1 - f)
+    da_g = dc * i * (1 - g**2)
+    dc_prev = dc * f + da_i * p_i + da_f * p_f
+    da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
+    dp_i, dp_f, dp_o = (da_i * c).sum(axis=0), (da_f * c).sum(axis=0), (da_o * c_t).sum(axis=0)
+    return da @ W_x.T, da @ W_h.T, dc_prev, x.T @ da, h.T @ da, da.sum(axis=0), dp_i, dp_f, dp_o
+
+
+def _unroll_forward(step_forward, x, state, weights):
+    """Apply a step function along time; return every hidden state (state[0]), the last state and the cache."""
+    hidden, caches = np.empty((*x.shape[:2], state[0].shape[1])), []
+    for t in range(x.shape[1]):
+        *state, cache = step_forward(x[:, t], *state, *weights)
+        hidden[:, t] = state[0]
+        caches.append(cache)
+    return hidden, state, (x.shape, caches)
+
+
+def _unroll_backward(step_backward, dh, dstate, cache):
+    """Walk back through time: the gradients at x and at the first state, and the weights' summed over the steps.
+
+    dstate holds the gradients that arrive at the last state from beyond the sequence, one per part of the state.
+    """
+    x_shape, caches = cache
+    dx, dweights = np.empty(x_shape), None
+    for t in reversed(range(x_shape[1])):
+        dx[:, t], *grads = step_backward(dh[:, t] + dstate[0], *dstate[1:], caches[t])
+        dstate, step = grads[: len(dstate)], grads[len(dstate) :]
+        dweights = step if dweights is None else [total + part for total, part in zip(dweights, step, strict=True)]
+    return dx, *dstate, *dweights
+
+
+def lstm_forward(
+    x: Float[Array, "batch time d_in"],
+    h_0: Float[Array, "batch d_h"],
+    c_0: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 4*d_h"],
+    W_h: Float[Array, "d_h 4*d_h"],
+    b: Float[Array, " 4*d_h"],
+) -> tuple[Float[Array, "batch time d_h"], Float[Array, "batch d_h"], tuple]:
+    """Run the cell over a sequence: the hidden state of every step, the last cell state, the cache (eq. lstm-step)."""
+    h, (_, c_T), cache = _unroll_forward(lstm_step_forward, x, (h_0, c_0), (W_x, W_h, b))
+    return h, c_T, cache
+
+
+def lstm_backward(
+    dh: Float[Array, "batch time d_h"],
+    dc_T: Float[Array, "batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch time d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 4*d_h"],
+    Float[Array, "d_h 4*d_h"],
+    Float[Array, " 4*d_h"],
+]:
+    """Backpropagate through time: (dx, dh_0, dc_0, dW_x, dW_h, db) (eq. lstm-bptt)."""
+    return _unroll_backward(lstm_step_backward, dh, (0.0, dc_T), cache)
+
+
+def lstm_peephole_forward(
+    x: Float[Array, "batch time d_in"],
+    h_0: Float[Array, "batch d_h"],
+    c_0: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 4*d_h"],
+    W_h: Float[Array, "d_h 4*d_h"],
+    b: Float[Array, " 4*d_h"],
+    p_i: Float[Array, " d_h"],
+    p_f: Float[Array, " d_h"],
+    p_o: Float[Array, " d_h"],
+) -> tuple[Float[Array, "batch time d_h"], Float[Array, "batch d_h"], tuple]:
+    """Run the peephole cell over a sequence, as lstm_forward does (eq. lstm-peephole)."""
+    h, (_, c_T), cache = _unroll_forward(lstm_peephole_step_forward, x, (h_0, c_0), (W_x, W_h, b, p_i, p_f, p_o))
+    return h, c_T, cache
+
+
+def lstm_peephole_backward(
+    dh: Float[Array, "batch time d_h"],
+    dc_T: Float[Array, "batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch time d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 4*d_h"],
+    Float[Array, "d_h 4*d_h"],
+    Float[Array, " 4*d_h"],
+    Float[Array, " d_h"],
+    Float[Array, " d_h"],
+    Float[Array, " d_h"],
+]:
+    """Backpropagate through time: (dx, dh_0, dc_0, dW_x, dW_h, db, dp_i, dp_f, dp_o) (eq. lstm-bptt)."""
+    return _unroll_backward(lstm_peephole_step_backward, dh, (0.0, dc_T), cache)
+
+
+def stacked_lstm_forward(
+    x: Float[Array, "batch time d_in"],
+    h_0: Float[Array, "layers batch d_h"],
+    c_0: Float[Array, "layers batch d_h"],
+    W_x: Float[Array, "d_in 4*d_h"],
+    W_up: Float[Array, "layers-1 d_h 4*d_h"],
+    W_h: Float[Array, "layers d_h 4*d_h"],
+    b: Float[Array, "layers 4*d_h"],
+) -> tuple[
+    Float[Array, "batch time d_h"], Float[Array, "layers batch d_h"], Float[Array, "layers batch d_h"], tuple
+]:
+    """Feed the hidden states of each layer to the one above (eq. lstm-stack).
+
+    W_x reads the input, W_up[l] reads the hidden states of layer l. Returns the hidden states of the top layer,
+    the last hidden and the last cell state of every layer, and the cache.
+    """
+    c_T, h_T, caches = np.empty_like(c_0), np.empty_like(h_0), []
+    for layer, W_in in enumerate([W_x, *W_up]):
+        x, c_T[layer], cache = lstm_forward(x, h_0[layer], c_0[layer], W_in, W_h[layer], b[layer])
+        h_T[layer] = x[:, -1]
+        caches.append(cache)
+    return x, h_T, c_T, tuple(caches)
+
+
+def stacked_lstm_backward(
+    dh: Float[Array, "batch time d_h"],
+    dh_T: Float[Array, "layers batch d_h"],
+    dc_T: Float[Array, "layers batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch time d_in"],
+    Float[Array, "layers batch d_h"],
+    Float[Array, "layers batch d_h"],
+    Float[Array, "d_in 4*d_h"],
+    Float[Array, "layers-1 d_h 4*d_h"],
+    Float[Array, "layers d_h 4*d_h"],
+    Float[Array, "layers 4*d_h"],
+]:
+    """Backpropagate from the top layer down: (dx, dh_0, dc_0, dW_x, dW_up, dW_h, db) (eq. lstm-stack)."""
+    per_layer = []
+    for layer in reversed(range(len(cache))):
+        dh = dh.copy()
+        dh[:, -1] += dh_T[layer]
+        dh, *grads = lstm_backward(dh, dc_T[layer], cache[layer])
+        per_layer.insert(0, grads)
+    dh_0, dc_0, dW_in, dW_h, db = zip(*per_layer, strict=True)
+    dW_up = np.array(dW_in[1:]).reshape(-1, *dW_h[0].shape)
+    return dh, np.array(dh_0), np.array(dc_0), dW_in[0], dW_up, np.array(dW_h), np.array(db)
+
+
+def gru_step_forward(
+    x: Float[Array, "batch d_in"],
+    h: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 3*d_h"],
+    W_h: Float[Array, "d_h 3*d_h"],
+    b_x: Float[Array, " 3*d_h"],
+    b_h: Float[Array, " 3*d_h"],
+    reset: Literal["after", "before"] = "after",
+    z_means: Literal["keep", "update"] = "keep",
+) -> tuple[Float[Array, "batch d_h"], tuple]:
+    """Advance the gated recurrent unit by one step, in any of its four published conventions (eq. gru-step).
+
+    reset says whether r multiplies h "after" the matrix product, r * (h W_hn + b_hn), or "before" it,
+    (r * h) W_hn + b_hn. z_means says what z = 1 does: "keep" the old state or "update" to the candidate.
+    Cho et al. 2014; torch and cuDNN use "after" and "keep".
+    """
+    d_h = h.shape[1]
+    a_x, W_hn = x @ W_x + b_x, W_h[:, 2 * d_h :]
+    a_rz = a_x[:, : 2 * d_h] + h @ W_h[:, : 2 * d_h] + b_h[: 2 * d_h]
+    r, z = np.split(sigmoid(a_rz), 2, axis=1)
+    if reset == "after":
+        h_n = h @ W_hn + b_h[2 * d_h :]
+        n = np.tanh(a_x[:, 2 * d_h :] + r * h_n)
+    else:
+        h_n = r * h
+        n = np.tanh(a_x[:, 2 * d_h :] + h_n @ W_hn + b_h[2 * d_h :])
+    keep = z if z_means == "keep" else 1 - z
+    return keep * h + (1 - keep) * n, (x, h, W_x, W_h, r, z, n, h_n, reset, z_means)
+
+
+def gru_step_backward(
+    dh: Float[Array, "batch d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 3*d_h"],
+    Float[Array, "d_h 3*d_h"],
+    Float[Array, " 3*d_h"],
+    Float[Array, " 3*d_h"],
+]:
+    """Turn the gradient at h of step t into (dx, dh, dW_x, dW_h, db_x, db_h) of step t-1 (eq. gru-step-backward)."""
+    x, h, W_x, W_h, r, z, n, h_n, reset, z_means = cache
+    d_h = h.shape[1]
+    W_hr, W_hz, W_hn = np.split(W_h, 3, axis=1)
+    keep, sign = (z, 1) if z_means == "keep" else (1 - z, -1)
+    da_n = dh * (1 - keep) * (1 - n**2)
+    da_z = sign * dh * (h - n) * z * (1 - z)
+    if reset == "after":
+        dr, db_hn = da_n * h_n, da_n * r
+        dh_n, dW_hn = db_hn @ W_hn.T, h.T @ db_hn
+    else:
+        drh, db_hn = da_n @ W_hn.T, da_n
+        dr, dh_n, dW_hn = drh * h, drh * r, h_n.T @ da_n
+    da_r = dr * r * (1 - r)
+    da_x = np.concatenate([da_r, da_z, da_n], axis=1)
+    dh_prev = dh * keep + da_r @ W_hr.T + da_z @ W_hz.T + dh_n
+    dW_h = np.concatenate([h.T @ da_x[:, : 2 * d_h], dW_hn], axis=1)
+    db_h = np.concatenate([da_x[:, : 2 * d_h], db_hn], axis=1).sum(axis=0)
+    return da_x @ W_x.T, dh_prev, x.T @ da_x, dW_h, da_x.sum(axis=0), db_h
+
+
+def gru_forward(
+    x: Float[Array, "batch time d_in"],
+    h_0: Float[Array, "batch d_h"],
+    W_x: Float[Array, "d_in 3*d_h"],
+    W_h: Float[Array, "d_h 3*d_h"],
+    b_x: Float[Array, " 3*d_h"],
+    b_h: Float[Array, " 3*d_h"],
+    reset: Literal["after", "before"] = "after",
+    z_means: Literal["keep", "update"] = "keep",
+) -> tuple[Float[Array, "batch time d_h"], tuple]:
+    """Run the unit over a sequence: the hidden state of every step and the cache (eq. gru-step)."""
+    h, _, cache = _unroll_forward(gru_step_forward, x, (h_0,), (W_x, W_h, b_x, b_h, reset, z_means))
+    return h, cache
+
+
+def gru_backward(
+    dh: Float[Array, "batch time d_h"],
+    cache: tuple,
+) -> tuple[
+    Float[Array, "batch time d_in"],
+    Float[Array, "batch d_h"],
+    Float[Array, "d_in 3*d_h"],
+    Float[Array, "d_h 3*d_h"],
+    Float[Array, " 3*d_h"],
+    Float[Array, " 3*d_h"],
+]:
+    """Backpropagate through time: (dx, dh_0, dW_x, dW_h, db_x, db_h) (eq. lstm-bptt)."""
+    return _unroll_backward(gru_step_backward, dh, (0.0,), cache)

@@ -1,0 +1,76 @@
+"""Torch twins of the recurrent cells, for autograd, and the way from torch.nn.LSTM's weights to ours."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Array = np.ndarray
+
+
+def lstm_step_forward(
+    x: Float[Tensor, "batch d_in"],
+    h: Float[Tensor, "batch d_h"],
+    c: Float[Tensor, "batch d_h"],
+    W_x: Float[Tensor, "d_in 4*d_h"],
+    W_h: Float[Tensor, "d_h 4*d_h"],
+    b: Float[Tensor, " 4*d_h"],
+) -> tuple[Float[Tensor, "batch d_h"], Float[Tensor, "batch d_h"]]:
+    """Advance the cell by one time step (eq. lstm-step)."""
+    a_i, a_f, a_g, a_o = (x @ W_x + h @ W_h + b).chunk(4, dim=1)
+    c_t = a_f.sigmoid() * c + a_i.sigmoid() * a_g.tanh()
+    return a_o.sigmoid() * c_t.tanh(), c_t
+
+
+def lstm_peephole_step_forward(
+    x: Float[Tensor, "batch d_in"],
+    h: Float[Tensor, "batch d_h"],
+    c: Float[Tensor, "batch d_h"],
+    W_x: Float[Tensor, "d_in 4*d_h"],
+    W_h: Float[Tensor, "d_h 4*d_h"],
+    b: Float[Tensor, " 4*d_h"],
+    p_i: Float[Tensor, " d_h"],
+    p_f: Float[Tensor, " d_h"],
+    p_o: Float[Tensor, " d_h"],
+) -> tuple[Float[Tensor, "batch d_h"], Float[Tensor, "batch d_h"]]:
+    """Advance the peephole cell by one time step (eq. lstm-peephole); torch itself has none."""
+    a_i, a_f, a_g, a_o = (x @ W_x + h @ W_h + b).chunk(4, dim=1)
+    c_t = (a_f + p_f * c).sigmoid() * c + (a_i + p_i * c).sigmoid() * a_g.tanh()
+    return (a_o + p_o * c_t).sigmoid() * c_t.tanh(), c_t
+
+
+def gru_step_forward(
+    x: Float[Tensor, "batch d_in"],
+    h: Float[Tensor, "batch d_h"],
+    W_x: Float[Tensor, "d_in 3*d_h"],
+    W_h: Float[Tensor, "d_h 3*d_h"],
+    b_x: Float[Tensor, " 3*d_h"],
+    b_h: Float[Tensor, " 3*d_h"],
+    reset: Literal["after", "before"] = "after",
+    z_means: Literal["keep", "update"] = "keep",
+) -> Float[Tensor, "batch d_h"]:
+    """Advance the gated recurrent unit by one step, in any of its four conventions (eq. gru-step)."""
+    x_r, x_z, x_n = (x @ W_x + b_x).chunk(3, dim=1)
+    h_r, h_z, h_n = (h @ W_h + b_h).chunk(3, dim=1)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    if reset == "before":
+        n = (x_n + (r * h) @ W_h.chunk(3, dim=1)[2] + b_h.chunk(3)[2]).tanh()
+    else:
+        n = (x_n + r * h_n).tanh()
+    keep = z if z_means == "keep" else 1 - z
+    return keep * h + (1 - keep) * n
+
+
+def load_torch_weights(
+    weight_ih: Float[Array, "4*d_h d_in"],
+    weight_hh: Float[Array, "4*d_h d_h"],
+    bias_ih: Float[Array, " 4*d_h"],
+    bias_hh: Float[Array, " 4*d_h"],
+) -> tuple[Float[Array, "d_in 4*d_h"], Float[Array, "d_h 4*d_h"], Float[Array, " 4*d_h"]]:
+    """Turn the four parameters of one torch.nn.LSTM layer, as NumPy arrays, into our (W_x, W_h, b).
+
+    torch multiplies from the left and keeps two biases of which only the sum matters; the gate order is ours.
+    """
+    return weight_ih.T.copy(), weight_hh.T.copy(), bias_ih + bias_hh
