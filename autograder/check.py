@@ -19,7 +19,7 @@ import numpy as np
 
 FLOAT32_TOLERANCE = 1e-4
 SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0}
-UNWRITTEN = "is not implemented yet: replace the line `raise NotImplementedError` by your code, run the cell, check again"
+UNWRITTEN = "is not implemented yet: put your code in place of `raise NotImplementedError`, run the cell, check again"
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Verdict:
     def _repr_html_(self) -> str:
         left, cell = "text-align:left", "text-align:left;vertical-align:top;padding:2px 8px"
         rows = "".join(
-            f'<tr><td style="{cell}">{"✓" if step.passed else "✗"}</td><td style="{cell}">{html.escape(step.title)}</td>'
-            f'<td style="{cell}">{html.escape(step.message)}</td></tr>'
+            f'<tr><td style="{cell}">{"✓" if step.passed else "✗"}</td>'
+            f'<td style="{cell}">{html.escape(step.title)}</td><td style="{cell}">{html.escape(step.message)}</td></tr>'
             for step in self.steps
         )
         mistake = f"<p><strong>Looks like:</strong> {html.escape(self.mistake)}</p>" if self.mistake else ""
@@ -179,15 +179,17 @@ def _leave(value: Any) -> Any:
 
 @contextlib.contextmanager
 def _nan_filled_outputs() -> Iterator[None]:
-    """Let torch.empty_like give NaN, so that a kernel which leaves an element unwritten is seen."""
+    """Let torch.empty give NaN, so that a kernel which leaves an element unwritten is seen."""
     import torch
 
-    original = torch.empty_like
-    torch.empty_like = lambda tensor, **options: torch.full_like(tensor, float("nan"), **options)
+    empty, empty_like = torch.empty, torch.empty_like
+    nan = float("nan")
+    torch.empty = lambda *size, **options: empty(*size, **options).fill_(nan)
+    torch.empty_like = lambda tensor, **options: empty_like(tensor, **options).fill_(nan)
     try:
         yield
     finally:
-        torch.empty_like = original
+        torch.empty, torch.empty_like = empty, empty_like
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -196,10 +198,14 @@ def _same(a: Any, b: Any) -> bool:
 
 def _describe(error: BaseException) -> str:
     """The error's type and text, with the deepest line of the student's cells that it came through."""
+    if type(error).__name__ == "InterpreterError" and error.__cause__:  # how Triton's interpreter wraps a kernel's
+        error = error.__cause__
     if isinstance(error, NotImplementedError):
         function = traceback.extract_tb(error.__traceback__)[-1].name
         return f"{function} {UNWRITTEN}" if "not implemented yet" in str(error) else str(error)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "ipython" in f.filename or "ipykernel" in f.filename]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "ipython" in f.filename or "ipykernel" in f.filename
+    ]
     where = f" (line {frames[-1].lineno} of the cell, in {frames[-1].name}: {frames[-1].line})" if frames else ""
     return f"{type(error).__name__}: {str(error)[:500]}{where}"
 
@@ -219,7 +225,12 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
         return _nothing(task, crash)
     values = [_values_step(task, index, drawn, reveal) for index in range(len(task.outputs))]
     some_right = any(step.passed for step in values)
-    steps = [_shape_step(task, drawn), *values, *_edge_steps(task, pairs, reveal), _inputs_step(drawn, some_right)]
+    steps = [
+        _shape_step(task, drawn),
+        *values,
+        *_edge_steps(task, pairs, reveal),
+        _inputs_step(drawn, some_right),
+    ]
     total = sum(step.share for step in steps)
     earned = sum(step.share for step in steps if step.passed)
     mistake = "" if all(step.passed for step in steps) else diagnose(task, answers)
@@ -333,7 +344,7 @@ def diagnose(task: Task, answers: Sequence[Answer]) -> str:
 
 
 def _agrees(task: Task, mistake: str, answers: Sequence[Answer]) -> bool:
-    """True if every draw came out as this mistake has it; where draws can't tell it from the right answer, edges must."""
+    """True if every draw came out as this mistake has it, and every edge case if the draws can't tell it."""
     pairs = list(zip(task.cases, answers, strict=True))
     drawn = [(case, answer) for case, answer in pairs if not case.edge]
     telling = any(not _all_close(case.mistakes[mistake], case.expected, task) for case, _ in drawn)
@@ -365,7 +376,8 @@ def task_from(tree: Mapping[str, Any]) -> Task:
 def load(file: Path) -> dict[str, Task]:
     """Read the public cases that lie beside the notebook."""
     with np.load(file, allow_pickle=False) as archive:
-        arrays = [archive[f"a{index}"] for index in range(len(archive.files) - 1)]
+        different = [archive[f"a{number}"] for number in range(len(archive.files) - 2)]
+        arrays = [different[number] for number in archive["index"]]
         trees = json.loads(str(archive["tasks"]))
     return {tree["name"]: task_from(rebuild(tree, arrays)) for tree in trees}
 

@@ -18,8 +18,16 @@ from autograder import grade as grading
 from autograder.errors import UserError
 
 Command = Callable[..., Any]
-COURSE = click.option("--course", "folder", type=click.Path(path_type=Path), default=course.FOLDER, help="The course folder.")
-SANDBOX = click.option("--sandbox", "kind", type=click.Choice(["bwrap", "none"]), default="bwrap", help="How to confine submissions.")
+COURSE = click.option(
+    "--course", "folder", type=click.Path(path_type=Path), default=course.FOLDER, help="The course folder."
+)
+SANDBOX = click.option(
+    "--sandbox",
+    "kind",
+    type=click.Choice(["bwrap", "none"]),
+    default="bwrap",
+    help="How to confine submissions.",
+)
 
 
 def one_line_errors(command: Command) -> Command:
@@ -76,7 +84,13 @@ def grade(stem: str, students: tuple[str, ...], folder: Path, kind: str) -> None
     chosen = list(students) or there
     console = Console()
     records = list(
-        track(grading.grade(folder, stem, chosen, kind), f"Grading {stem}", total=len(chosen), console=console, transient=True)
+        track(
+            grading.grade(folder, stem, chosen, kind),
+            f"Grading {stem}",
+            total=len(chosen),
+            console=console,
+            transient=True,
+        )
     )
     console.print(table(stem, records))
     if any(record.problem for record in records):
@@ -86,7 +100,13 @@ def grade(stem: str, students: tuple[str, ...], folder: Path, kind: str) -> None
 def table(stem: str, records: list[grading.Record]) -> Table:
     """The marks of a class as a table for the terminal."""
     shown = Table(title=f"{stem}: {len(records)} submissions")
-    for heading, justify in (("student", "left"), ("points", "right"), ("of", "right"), ("seconds", "right"), ("", "left")):
+    for heading, justify in (
+        ("student", "left"),
+        ("points", "right"),
+        ("of", "right"),
+        ("seconds", "right"),
+        ("", "left"),
+    ):
         shown.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for record in records:
         marks = ("–", "–") if record.problem else (f"{record.points:g}", f"{record.out_of:g}")
@@ -110,7 +130,9 @@ def feedback(stem: str, folder: Path) -> None:
 @one_line_errors
 def doctor() -> None:
     """Say what is installed here and which layers of the sandbox work."""
-    click.echo(f"python {sys.version.split()[0]}, {os.cpu_count()} cores, bubblewrap: {shutil.which('bwrap') or 'missing'}")
+    click.echo(
+        f"python {sys.version.split()[0]}, {os.cpu_count()} cores, bubblewrap: {shutil.which('bwrap') or 'missing'}"
+    )
     for kind in ("bwrap", "none"):
         try:
             sandbox.Sandbox(kind).close()

@@ -5,6 +5,7 @@ On the page, `{question} <function>` asks a question and `{given} <function>` gi
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def parse(stem: str) -> list[Part]:
     """
     file = blocks.exercises(blocks.require(stem))
     if not file.exists():
-        raise UserError(f"block {stem} has no exercises: {file.relative_to(blocks.ROOT)} is missing")
+        raise UserError(f"block {stem} has no exercises: {os.path.relpath(file, blocks.ROOT)} is missing")
     source = file.read_text(encoding="utf-8")
     lines = source.splitlines()
     parts: list[Part] = []
@@ -79,7 +80,7 @@ def parse(stem: str) -> list[Part]:
         if directive and token.map:
             parts.append(_text(lines[start : token.map[0]]))
             kind, name = directive.groups()
-            where = f"{file.relative_to(blocks.ROOT)}:{token.map[0] + 1}"
+            where = f"{os.path.relpath(file, blocks.ROOT)}:{token.map[0] + 1}"
             parts.append(Given(name) if kind == "given" else _exercise(name, token.content, where))
             start = token.map[1]
     parts.append(_text(lines[start:]))
@@ -104,7 +105,9 @@ def _exercise(name: str, content: str, where: str) -> Exercise:
     try:
         points, stars, minutes = float(options["points"]), int(options["stars"]), int(options["minutes"])
     except (KeyError, ValueError) as error:
-        raise UserError(f"{where}: question {name} needs :points:, :stars: and :minutes: as numbers ({error})") from error
+        raise UserError(
+            f"{where}: question {name} needs :points:, :stars: and :minutes: as numbers ({error})"
+        ) from error
     return Exercise(name, points, stars, minutes, options.get("needs", ""), _text(lines))
 
 
@@ -154,7 +157,7 @@ def _question_cells(exercise: Exercise) -> list[NotebookNode]:
 
 def _kernel_setup(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
     """The imports that the first kernel of a notebook needs in front of it."""
-    needed = stubs.find(name).file.parent == blocks.kernel("x").parent
+    needed = stubs.find(name).file.parent == stubs.KERNELS
     there = any(cell.id == "setup-kernel" for cell in cells)
     return [_locked("setup-kernel", KERNEL_SETUP)] if needed and not there else []
 
@@ -224,8 +227,11 @@ def public_cases(stem: str, file: Path) -> None:
     tasks = [question.make_task(questions[e.name], e.points, PUBLIC_SEED) for e in exercises(stem)]
     arrays: list[np.ndarray[Any, Any]] = []
     tree = wire.flatten([dataclasses.asdict(task) for task in tasks], arrays)
-    named = {f"a{number}": array for number, array in enumerate(arrays)}
-    np.savez_compressed(file, tasks=np.array(json.dumps(tree)), **named)  # type: ignore[arg-type]
+    different = {(array.dtype.char, array.shape, array.tobytes()): array for array in arrays}
+    numbers = {key: number for number, key in enumerate(different)}
+    index = [numbers[array.dtype.char, array.shape, array.tobytes()] for array in arrays]
+    named = {f"a{number}": array for number, array in enumerate(different.values())}
+    np.savez_compressed(file, tasks=np.array(json.dumps(tree)), index=np.array(index), **named)  # type: ignore[arg-type]
 
 
 def build(stem: str, course: Path) -> Path:
@@ -235,7 +241,9 @@ def build(stem: str, course: Path) -> Path:
     """
     asked, known = {e.name for e in exercises(stem)}, set(question.of_block(stem))
     if asked != known:
-        raise UserError(f"{stem}: page and questions/{stem}.py differ: {', '.join(sorted(asked ^ known))} is in one only")
+        raise UserError(
+            f"{stem}: page and questions/{stem}.py differ: {', '.join(sorted(asked ^ known))} is in one only"
+        )
     notebook = source_notebook(stem)
     folder = course / "source" / stem
     try:

@@ -32,7 +32,6 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     config.Exchange.root = str(course / "exchange")
     config.Autograde.autograde_preprocessors = AUTOGRADE_PREPROCESSORS
     config.ClearSolutions.code_stub = {"python": stubs.BODY}
-    config.JudgedExecute.course = str(course)
     config.JudgedExecute.sandbox = sandbox
     return config
 

@@ -1,6 +1,7 @@
 """nbgrader's Execute preprocessor replaced: the cells run in the sandbox, the judge writes the check cells' outputs."""
 
 import atexit
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Enum, Float, Unicode
+from traitlets import Enum, Float
 
 from autograder import compose, judge, question
 from autograder.check import Answer, Call, Verdict
@@ -28,7 +29,6 @@ class JudgedExecute(NbGraderPreprocessor):  # type: ignore[misc]
     fresh child without it, and grading goes on behind it.
     """
 
-    course = Unicode(help="The course folder, where the secret of the seeds lies.").tag(config=True)
     sandbox = Enum(("bwrap", "none"), "bwrap", help="How to confine submissions.").tag(config=True)
     cell_seconds = Float(20.0, help="How long one cell may run.").tag(config=True)
     notebook_seconds = Float(120.0, help="How long one submission may run in all.").tag(config=True)
@@ -37,7 +37,7 @@ class JudgedExecute(NbGraderPreprocessor):  # type: ignore[misc]
         stem = resources["nbgrader"]["notebook"]
         student = resources["nbgrader"]["student"]
         compose.restore_check_cells(nb, stem)
-        secret = judge.course_secret(Path(self.course))
+        secret = judge.course_secret(Path(self.parent.parent.coursedir.root))  # preprocessor, exporter, converter
 
         def decide(asked: question.Question, points: float, ask: judge.Ask) -> Verdict:
             return judge.judge(asked, points, judge.seed(secret, student, asked.name), ask)
@@ -123,10 +123,17 @@ def outputs_of(reply: dict[str, Any]) -> Outcome:
     """The outputs of a student's cell as notebook nodes, text and pictures only."""
     outputs = [new_output("stream", name=name, text=reply[name]) for name in ("stdout", "stderr") if reply[name]]
     for data in reply["displays"]:
-        kept = {mime: text for mime, text in data.items() if mime in ("text/plain", "image/png") and isinstance(text, str)}
+        kept = {mime: text for mime, text in data.items() if _harmless(mime, text)}
         if kept:
             outputs.append(new_output("display_data", data=kept))
     if reply["error"]:
-        name, text, trace = (str(part) for part in reply["error"])
+        name, text, trace = reply["error"]
         outputs.append(new_output("error", ename=name, evalue=text, traceback=trace.splitlines()))
     return outputs
+
+
+def _harmless(mime: str, text: Any) -> bool:
+    """Text, and pictures that are nothing but base64: feedback pages write them into an attribute as they are."""
+    if not isinstance(text, str):
+        return False
+    return mime == "text/plain" or (mime == "image/png" and re.fullmatch(r"[A-Za-z0-9+/=\s]+", text) is not None)

@@ -62,7 +62,8 @@ def from_signature(function: Function, **options: Any) -> Draw:
 def variant(function: Function, *edits: tuple[str, str]) -> Function:
     """Return the function with pieces of its source replaced: a mistake, written as the slip that makes it.
 
-    Raises ValueError where a piece does not stand in the source exactly once.
+    The result's attribute `edits` keeps them, so that the same slip can be made in a notebook. Raises ValueError
+    where a piece does not stand in the source exactly once.
     """
     bare = inspect.unwrap(function)
     source = textwrap.dedent(inspect.getsource(bare))
@@ -73,6 +74,7 @@ def variant(function: Function, *edits: tuple[str, str]) -> Function:
     namespace = dict(bare.__globals__)
     exec(compile(source, f"<variant of {bare.__name__}>", "exec"), namespace)
     made: Function = namespace[bare.__name__]
+    made.edits = edits  # type: ignore[attr-defined]
     return made
 
 
@@ -109,7 +111,10 @@ def _make_case(question: Question, label: str, make: Draw, rng: np.random.Genera
 
 
 def _outputs(
-    question: Question, functions: tuple[Function, ...], inputs: Mapping[str, object], upstream: tuple[Any, ...]
+    question: Question,
+    functions: tuple[Function, ...],
+    inputs: Mapping[str, object],
+    upstream: tuple[Any, ...],
 ) -> tuple[Any, ...]:
     """What these functions answer, by way of the same call as the student's; nothing where they crash."""
     names = tuple(f"f{k}" for k in range(len(functions)))

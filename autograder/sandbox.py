@@ -24,7 +24,13 @@ from autograder.zygote import DONE, FORK, KILL
 
 START_SECONDS = 120.0
 HERE = Path(__file__).resolve().parent
-INSIDE = ("__init__.py", "check.py", "wire.py", "worker.py", "zygote.py")  # what the untrusted side may see of us
+INSIDE = (
+    "__init__.py",
+    "check.py",
+    "wire.py",
+    "worker.py",
+    "zygote.py",
+)  # what the untrusted side may see of us
 SCRATCH = "/scratch"
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -48,12 +54,26 @@ def layers(sandbox: str) -> tuple[str, ...]:
 
 def _bubblewrap(descriptor: int) -> list[str]:
     """The command that runs the zygote with nothing in sight but libraries and its own files."""
-    command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
+    command = [
+        "bwrap",
+        "--unshare-all",
+        "--unshare-user",
+        "--uid",
+        "65534",
+        "--gid",
+        "65534",
+        "--cap-drop",
+        "ALL",
+    ]
     command += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in {**ENVIRONMENT, "HOME": SCRATCH, "TMPDIR": SCRATCH}.items():
         command += ["--setenv", name, value]
     for folder in ("/usr", "/lib", "/lib64", "/bin"):
-        command += ["--symlink", os.readlink(folder), folder] if Path(folder).is_symlink() else ["--ro-bind-try", folder, folder]
+        command += (
+            ["--symlink", os.readlink(folder), folder]
+            if Path(folder).is_symlink()
+            else ["--ro-bind-try", folder, folder]
+        )
     interpreter = [folder for folder in dict.fromkeys((sys.base_prefix, sys.prefix)) if not folder.startswith("/usr")]
     for folder in interpreter:
         command += ["--ro-bind", folder, folder]
@@ -89,11 +109,27 @@ class Sandbox:
         if self.kind == "bwrap":
             command, environment = _bubblewrap(inner.fileno()), None
         else:
-            command = [sys.executable, "-m", "autograder.zygote", str(inner.fileno()), "shared-pids", str(self._scratch)]
-            environment = {**ENVIRONMENT, "HOME": str(self._scratch), "TMPDIR": str(self._scratch), "PYTHONPATH": str(HERE.parent)}
+            command = [
+                sys.executable,
+                "-m",
+                "autograder.zygote",
+                str(inner.fileno()),
+                "shared-pids",
+                str(self._scratch),
+            ]
+            environment = {
+                **ENVIRONMENT,
+                "HOME": str(self._scratch),
+                "TMPDIR": str(self._scratch),
+                "PYTHONPATH": str(HERE.parent),
+            }
         with inner:
             self._process = subprocess.Popen(
-                command, pass_fds=[inner.fileno()], env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+                command,
+                pass_fds=[inner.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
             )
         if not self._confirmed(START_SECONDS):
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
@@ -159,10 +195,10 @@ class Child:
     def run_cell(self, source: str, seconds: float) -> dict[str, Any]:
         """Run a cell; return what worker.run_cell returns. Raises TimeoutError, ChildDiedError."""
         reply = self._request({"cell": source}, seconds)
-        wanted = {"stdout": str, "stderr": str, "displays": list, "error": list | None}
-        if not isinstance(reply, dict) or not all(isinstance(reply.get(key), kind) for key, kind in wanted.items()):
+        if not _well_formed_cell(reply):
             raise ChildDiedError("malformed reply to a cell")
-        return reply
+        outcome: dict[str, Any] = reply
+        return outcome
 
     def call(self, call: Call, seconds: float) -> Answer:
         """Call a function of the submission. Raises TimeoutError, ChildDiedError."""
@@ -187,6 +223,23 @@ class Child:
             raise ChildDiedError("the process of the submission ended") from error
 
 
+def _strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _well_formed_cell(reply: Any) -> bool:
+    """Check the types of what a child says that a cell gave."""
+    return (
+        isinstance(reply, dict)
+        and set(reply) == {"stdout", "stderr", "displays", "error"}
+        and isinstance(reply["stdout"], str)
+        and isinstance(reply["stderr"], str)
+        and isinstance(reply["displays"], list)
+        and all(isinstance(data, dict) for data in reply["displays"])
+        and (reply["error"] is None or (_strings(reply["error"]) and len(reply["error"]) == 3))
+    )
+
+
 def _well_formed(answer: Answer, call: Call) -> bool:
     """Check the types of what a child says its function returned; the values are the judge's business."""
     import numpy as np
@@ -196,7 +249,6 @@ def _well_formed(answer: Answer, call: Call) -> bool:
         and len(answer.outputs) <= call.outputs
         and all(isinstance(output, np.ndarray | str) for output in answer.outputs)
         and type(answer.returned) is int
-        and isinstance(answer.changed, list)
-        and all(isinstance(name, str) for name in answer.changed)
+        and _strings(answer.changed)
         and isinstance(answer.error, str)
     )

@@ -10,6 +10,8 @@ from pathlib import Path
 from autograder import blocks
 from autograder.errors import UserError
 
+SOLUTIONS = blocks.ROOT / "solutions"
+KERNELS = blocks.ROOT / "kernels"
 BODY = '# YOUR CODE HERE\nraise NotImplementedError("not implemented yet: replace this line by your code")'
 
 
@@ -33,14 +35,13 @@ def find(name: str) -> Definition:
     """Return the definition of a function of the reference.
 
     `name` is a function of solutions/<stem>.py, else one of solutions/<stem>_torch.py, else one of
-    kernels/<stem>.py, searched in the order of the book. Raises UserError where there is none.
+    kernels/<stem>.py. Raises UserError where there is none.
     """
-    for files in (blocks.solution, blocks.torch_solution, blocks.kernel):
-        folder = files("x").parent
-        for file in sorted(folder.glob("*.py")):
-            if (file.stem.endswith("_torch")) == (files is blocks.torch_solution) and name in _definitions(file):
-                return _definitions(file)[name]
-    raise UserError(f"no function {name!r} in solutions/ or kernels/; a question is named after the function it asks for")
+    numpy = [file for file in sorted(SOLUTIONS.glob("*.py")) if not file.stem.endswith("_torch")]
+    for file in (*numpy, *sorted(SOLUTIONS.glob("*_torch.py")), *sorted(KERNELS.glob("*.py"))):
+        if name in _definitions(file):
+            return _definitions(file)[name]
+    raise UserError(f"no function {name!r} in solutions/ or kernels/: a question is named after what it asks for")
 
 
 def _parameters(node: ast.FunctionDef) -> list[ast.arg]:
@@ -81,6 +82,8 @@ def _shape(annotation: ast.expr | None) -> str | None:
     match annotation.slice:
         case ast.Tuple(elts=[_, ast.Constant(value=str(axes))]):
             names = axes.split()
+            if names == ["*shape"]:
+                return "any shape"
             return f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
     return None
 
@@ -139,21 +142,24 @@ def _body(definition: Definition) -> str:
 
 
 def _private_helpers(definition: Definition) -> Iterator[Definition]:
-    """The functions `_name` of the same file that the solution calls, each once, in order of their definition."""
+    """The functions `_name` of the same file that a function calls, in order of their definition."""
     neighbors = _definitions(definition.file)
     called = {node.id for node in ast.walk(definition.node) if isinstance(node, ast.Name)}
     for name, neighbor in neighbors.items():
-        if name in called and name.startswith("_") and name != definition.node.name:
+        if name in called and name.startswith("_"):
             yield neighbor
 
 
 def solved(name: str) -> str:
     """Return the stub with its body in place of the error, between nbgrader's solution marks.
 
-    Private helpers of the reference become part of the solution. Raises UserError if there is no such function.
+    Private helpers of the reference become part of the solution, but for those with a decorator, such as
+    @triton.jit, which can't stand inside another function: the page gives them. Raises UserError if there is no
+    such function.
     """
     definition = find(name)
-    helpers = "\n\n\n".join(whole(helper.node.name) for helper in _private_helpers(definition))
+    inner = [helper for helper in _private_helpers(definition) if not helper.node.decorator_list]
+    helpers = "\n\n\n".join(_whole(helper) for helper in inner)
     if helpers:
         helpers = textwrap.indent(helpers, "    ", lambda line: bool(line.strip())) + "\n\n"
     marked = f"    ### BEGIN SOLUTION\n{helpers}{_body(definition)}\n    ### END SOLUTION"
@@ -166,6 +172,9 @@ def whole(name: str) -> str:
     Annotations become shapes in the docstring; private helpers stand in front. Raises UserError if there is no such
     function.
     """
-    definition = find(name)
-    helpers = [whole(helper.node.name) for helper in _private_helpers(definition)]
+    return _whole(find(name))
+
+
+def _whole(definition: Definition) -> str:
+    helpers = [_whole(helper) for helper in _private_helpers(definition)]
     return "\n\n\n".join([*helpers, _header(definition) + _body(definition)])

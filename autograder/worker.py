@@ -13,15 +13,16 @@ import time
 from types import ModuleType
 from typing import Any
 
+from IPython.core.displayhook import CapturingDisplayHook
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
 from autograder import wire
 from autograder.check import Call, perform
 
 MAX_TEXT = 200_000
 MAX_RICH = 4_000_000
-MIME_TYPES = ("text/plain", "image/png", "text/latex")
+MIME_TYPES = ("text/plain", "image/png")
 FOREVER = 86_400.0
 
 
@@ -60,14 +61,15 @@ def call(shell: InteractiveShell, request: dict[str, Any]) -> dict[str, Any]:
 def run_cell(shell: InteractiveShell, source: str) -> dict[str, Any]:
     """Run one cell; return its text, its displayed data of harmless kinds, and its error if it had one."""
     out, err = CappedText(), CappedText()
+    shell.display_pub = publisher = CapturingDisplayPublisher()
+    shell.display_trap.hook = CapturingDisplayHook(shell=shell, outputs=publisher.outputs)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with capture_output(stdout=False, stderr=False) as captured:
-            result = shell.run_cell(source, store_history=True)
+        result = shell.run_cell(source, store_history=True)
     error = result.error_before_exec or result.error_in_exec
     return {
         "stdout": out.getvalue(),
         "stderr": err.getvalue(),
-        "displays": [_harmless(output.data) for output in captured.outputs],
+        "displays": [_harmless(output["data"]) for output in publisher.outputs],
         "error": None if error is None else [type(error).__name__, str(error)[:MAX_TEXT], _trace(shell, error)],
     }
 

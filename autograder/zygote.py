@@ -52,6 +52,7 @@ def warm_up() -> tuple[object, list[ModuleType]]:
     np.random.seed(0)
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
+    shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it
     shell._showtraceback = lambda *_: None  # an error travels in the reply, not on stdout
     return shell, optional
 
@@ -76,7 +77,7 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
             module.seed()
     from autograder import worker
 
-    worker.serve(connection, shell)  # type: ignore[arg-type]
+    worker.serve(connection, shell)
 
 
 def kill_all(pid: int, own_pids: bool, scratch: Path) -> None:

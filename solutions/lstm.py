@@ -110,6 +110,8 @@ def lstm_peephole_step_backward(
 
 def _unroll_forward(step_forward, x, state, weights):
     """Apply a step function along time; return every hidden state (state[0]), the last state and the cache."""
+    if x.shape[1] == 0:
+        raise ValueError(f"expected a sequence of at least one step, got x of shape {x.shape}")
     hidden, caches = np.empty((*x.shape[:2], state[0].shape[1])), []
     for t in range(x.shape[1]):
         *state, cache = step_forward(x[:, t], *state, *weights)
@@ -204,17 +206,16 @@ def stacked_lstm_forward(
     W_up: Float[Array, "layers-1 d_h 4*d_h"],
     W_h: Float[Array, "layers d_h 4*d_h"],
     b: Float[Array, "layers 4*d_h"],
-) -> tuple[
-    Float[Array, "batch time d_h"], Float[Array, "layers batch d_h"], Float[Array, "layers batch d_h"], tuple
-]:
+) -> tuple[Float[Array, "batch time d_h"], Float[Array, "layers batch d_h"], Float[Array, "layers batch d_h"], tuple]:
     """Feed the hidden states of each layer to the one above (eq. lstm-stack).
 
     W_x reads the input, W_up[l] reads the hidden states of layer l. Returns the hidden states of the top layer,
-    the last hidden and the last cell state of every layer, and the cache.
+    the last hidden and the last cell state of every layer, and the cache. Raises ValueError where the arguments
+    differ in their number of layers.
     """
     c_T, h_T, caches = np.empty_like(c_0), np.empty_like(h_0), []
-    for layer, W_in in enumerate([W_x, *W_up]):
-        x, c_T[layer], cache = lstm_forward(x, h_0[layer], c_0[layer], W_in, W_h[layer], b[layer])
+    for layer, (W_in, h, c, W, bias) in enumerate(zip([W_x, *W_up], h_0, c_0, W_h, b, strict=True)):
+        x, c_T[layer], cache = lstm_forward(x, h, c, W_in, W, bias)
         h_T[layer] = x[:, -1]
         caches.append(cache)
     return x, h_T, c_T, tuple(caches)
@@ -260,8 +261,10 @@ def gru_step_forward(
 
     reset says whether r multiplies h "after" the matrix product, r * (h W_hn + b_hn), or "before" it,
     (r * h) W_hn + b_hn. z_means says what z = 1 does: "keep" the old state or "update" to the candidate.
-    Cho et al. 2014; torch and cuDNN use "after" and "keep".
+    Cho et al. 2014; torch and cuDNN use "after" and "keep". Raises ValueError for any other word.
     """
+    if reset not in ("after", "before") or z_means not in ("keep", "update"):
+        raise ValueError(f"expected reset after/before and z_means keep/update, got {reset!r} and {z_means!r}")
     d_h = h.shape[1]
     a_x, W_hn = x @ W_x + b_x, W_h[:, 2 * d_h :]
     a_rz = a_x[:, : 2 * d_h] + h @ W_h[:, : 2 * d_h] + b_h[: 2 * d_h]

@@ -3,7 +3,6 @@
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -55,20 +54,18 @@ def gru_step_forward(
     x_r, x_z, x_n = (x @ W_x + b_x).chunk(3, dim=1)
     h_r, h_z, h_n = (h @ W_h + b_h).chunk(3, dim=1)
     r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
-    if reset == "before":
-        n = (x_n + (r * h) @ W_h.chunk(3, dim=1)[2] + b_h.chunk(3)[2]).tanh()
-    else:
-        n = (x_n + r * h_n).tanh()
+    reset_before = (r * h) @ W_h.chunk(3, dim=1)[2] + b_h.chunk(3)[2]
+    n = (x_n + (reset_before if reset == "before" else r * h_n)).tanh()
     keep = z if z_means == "keep" else 1 - z
     return keep * h + (1 - keep) * n
 
 
 def load_torch_weights(
-    weight_ih: Float[Array, "4*d_h d_in"],
-    weight_hh: Float[Array, "4*d_h d_h"],
-    bias_ih: Float[Array, " 4*d_h"],
-    bias_hh: Float[Array, " 4*d_h"],
-) -> tuple[Float[Array, "d_in 4*d_h"], Float[Array, "d_h 4*d_h"], Float[Array, " 4*d_h"]]:
+    weight_ih: Float[Array, "gates d_in"],
+    weight_hh: Float[Array, "gates d_h"],
+    bias_ih: Float[Array, " gates"],
+    bias_hh: Float[Array, " gates"],
+) -> tuple[Float[Array, "d_in gates"], Float[Array, "d_h gates"], Float[Array, " gates"]]:
     """Turn the four parameters of one torch.nn.LSTM layer, as NumPy arrays, into our (W_x, W_h, b).
 
     torch multiplies from the left and keeps two biases of which only the sum matters; the gate order is ours.

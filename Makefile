@@ -1,0 +1,67 @@
+# make        builds the site, makes the assignments, grades a sample class, and says where everything lies
+# make test   runs every check
+# Both set up what they need: a virtual environment in .venv and, where they may, packages of the system.
+
+PYTHON ?= python3
+EDITION ?= full
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export EDITION
+export PYTHONPATH := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# without this, tools that are started by name (jupyter, alembic, npm) would be those of the system
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.pyc' 2>/dev/null)
+
+.PHONY: all setup site class lab test lint clean
+
+all: site class
+	@echo
+	@echo "The site         $(CURDIR)/_build/html/index.html"
+	@echo "Assignments      $(CURDIR)/course/release/"
+	@echo "Gradebook        $(CURDIR)/course/gradebook.db"
+	@echo "Feedback         $(CURDIR)/course/feedback/"
+	@echo "Next             make test, make lab, or python -m autograder --help"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.txt .ci/system-packages
+	@.ci/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+site: _build/site-$(EDITION)
+
+_build/site-$(EDITION): $(VENV)/.ready $(SOURCES) _config.yml _toc.yml
+	$(BIN)/python book/_ext/install_katex.py
+	$(BIN)/jupyter-book build -n -W --keep-going .
+	@rm -f _build/site-*
+	@touch $@
+
+class: course/.graded
+
+course/.graded: $(VENV)/.ready $(SOURCES) _toc.yml tests/sample_class.py
+	$(BIN)/python -m autograder build
+	$(BIN)/python -m autograder release
+	$(BIN)/python -m tests.sample_class
+	@touch $@
+
+lab: class
+	$(BIN)/jupyter lab --notebook-dir course/release
+
+test: all lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider -c /dev/null --rootdir . -n 2 --dist loadfile _build/notebooks
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+clean:
+	rm -rf _build course .pytest_cache .mypy_cache .ruff_cache

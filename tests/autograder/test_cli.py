@@ -1,0 +1,79 @@
+"""Bad input: one clear line, exit status 2, nothing half-written."""
+
+import os
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from autograder.cli import main
+
+
+@pytest.fixture
+def run():
+    def invoke(*arguments: object):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+def one_line(result, *words: str) -> None:
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+@pytest.mark.parametrize("command", ["build", "release", "grade", "feedback"])
+def test_an_unknown_stem_is_refused(run, tmp_path, command):
+    folder = tmp_path / "course"
+    if command != "build":
+        folder.mkdir()
+    one_line(run(command, "transformer", "--course", folder), "no block 'transformer'", "lstm")
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("command", ["grade", "feedback"])
+def test_a_missing_course_is_refused(run, tmp_path, command):
+    one_line(run(command, "lstm", "--course", tmp_path / "none"), "there is no course in", "autograder build")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_class_that_handed_in_nothing_is_refused(run, tmp_path):
+    one_line(run("grade", "lstm", "--course", tmp_path), "no submission lies in")
+
+
+def test_an_unknown_student_is_refused(run, lstm_course, tmp_path):
+    (tmp_path / "submitted/ada/lstm").mkdir(parents=True)
+    one_line(run("grade", "lstm", "--only", "eve", "--course", tmp_path), "no submission of eve")
+
+
+def test_a_submission_without_the_notebook_is_named(run, lstm_course, tmp_path, sandbox):
+    folder = tmp_path / "course"
+    shutil.copytree(lstm_course, folder)
+    (folder / "submitted/frank/lstm").mkdir(parents=True)
+    (folder / "submitted/frank/lstm/homework.ipynb").write_text("{}", encoding="utf-8")
+    result = run("grade", "lstm", "--only", "frank", "--course", folder)
+    assert result.exit_code == 2
+    assert "no lstm.ipynb was handed in, only homework.ipynb" in " ".join(result.stdout.replace("│", " ").split())
+    assert not (folder / "autograded/frank").exists()
+
+
+def test_an_unwritable_folder_is_refused(run, tmp_path):
+    if os.geteuid() == 0:
+        (tmp_path / "course").write_text("a file where the folder should be", encoding="utf-8")
+        folder = tmp_path / "course"
+    else:
+        folder = tmp_path / "locked"
+        folder.mkdir(mode=0o500)
+    one_line(run("build", "lstm", "--course", folder), "can't write the assignment to")
+
+
+def test_build_and_release_say_where_things_lie(run, tmp_path):
+    assert run("build", "lstm", "--course", tmp_path).stdout.strip() == str(tmp_path / "source/lstm/lstm.ipynb")
+    assert run("release", "lstm", "--course", tmp_path).stdout.strip() == str(tmp_path / "release/lstm")
+
+
+def test_doctor_names_the_layers(run):
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "bubblewrap, rlimits, wall clock" in result.stdout

@@ -1,0 +1,99 @@
+"""A class goes through nbgrader's own pipeline into its gradebook and feedback."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbgrader.api import Gradebook
+
+from autograder import compose, course, judge
+from autograder import grade as grading
+from autograder.blocks import ROOT
+from autograder.errors import UserError
+
+TOTAL = sum(exercise.points for exercise in compose.exercises("lstm"))
+
+
+@pytest.fixture
+def classroom(lstm_course, tmp_path):
+    """A copy of the course with four submissions: right, untouched, one mistake, unreadable."""
+    folder = tmp_path / "course"
+    shutil.copytree(lstm_course, folder)
+    right = nbformat.read(folder / "source/lstm/lstm.ipynb", 4)
+    hand_in(folder, "ada", right)
+    hand_in(folder, "blaise", nbformat.read(folder / "release/lstm/lstm.ipynb", 4))
+    for cell in right.cells:
+        cell.source = cell.source.replace(
+            "h_t = o * tanh_c\n    return h_t, c_t, (x, h, c, W_x, W_h, i",
+            "h_t = o * c_t\n    return h_t, c_t, (x, h, c, W_x, W_h, i",
+        )
+    hand_in(folder, "carl", right)
+    (folder / "submitted/dora/lstm").mkdir(parents=True)
+    (folder / "submitted/dora/lstm/lstm.ipynb").write_text("{ not json", encoding="utf-8")
+    return folder
+
+
+def hand_in(folder: Path, student: str, notebook) -> None:
+    path = folder / "submitted" / student / "lstm"
+    path.mkdir(parents=True)
+    nbformat.write(notebook, path / "lstm.ipynb")
+
+
+def in_gradebook(folder: Path) -> dict[str, float]:
+    with Gradebook(f"sqlite:///{folder}/gradebook.db", "deep-learning-block-by-block") as gradebook:
+        return {s.student.id: s.score for s in gradebook.assignment_submissions("lstm")}
+
+
+def test_a_class_lands_in_gradebook_and_feedback(classroom, sandbox):
+    records = {r.student: r for r in grading.grade(classroom, "lstm", grading.submissions(classroom, "lstm"))}
+    assert (records["ada"].points, records["ada"].out_of) == (TOTAL, TOTAL)
+    assert records["blaise"].points == 0
+    assert 0 < records["carl"].points < TOTAL
+    assert "no readable notebook" in records["dora"].problem
+    assert in_gradebook(classroom) == {name: records[name].points for name in ("ada", "blaise", "carl")}
+
+    assert course.api(classroom).generate_feedback("lstm")["success"]
+    feedback = (classroom / "feedback/carl/lstm/lstm.html").read_text(encoding="utf-8")
+    assert "tanh" in feedback
+    assert "Looks like:" in feedback
+
+
+def test_grading_again_gives_the_same_marks(classroom, sandbox):
+    first = [(r.student, r.points) for r in grading.grade(classroom, "lstm", ["ada", "carl"])]
+    assert [(r.student, r.points) for r in grading.grade(classroom, "lstm", ["ada", "carl"])] == first
+
+
+def test_plain_nbgrader_autograde_gives_the_same_scores(classroom, tmp_path, sandbox):
+    shutil.rmtree(classroom / "submitted/dora")
+    plain = tmp_path / "plain"
+    shutil.copytree(classroom, plain)
+    ours = {r.student: r.points for r in grading.grade(classroom, "lstm", ["ada", "blaise", "carl"])}
+    command = [
+        Path(sys.executable).parent / "nbgrader",
+        "autograde",
+        "lstm",
+        f"--CourseDirectory.root={plain}",
+    ]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    assert done.returncode == 0, done.stderr
+    assert in_gradebook(plain) == ours
+
+
+def test_seeds_differ_by_student_and_question_and_stay(tmp_path):
+    secret = judge.course_secret(tmp_path)
+    assert judge.course_secret(tmp_path) == secret
+    assert (tmp_path / ".secret").stat().st_mode & 0o077 == 0
+    seeds = {judge.seed(secret, student, name) for student in ("ada", "carl") for name in ("one", "two")}
+    assert len(seeds) == 4
+    assert judge.seed(secret, "ada", "one") in seeds
+
+
+def test_an_assignment_that_was_never_released_is_refused(classroom):
+    shutil.rmtree(classroom / "release")
+    with pytest.raises(UserError, match="never released"):
+        list(grading.grade(classroom, "lstm", ["ada"]))

@@ -1,0 +1,243 @@
+"""The untrusted side sees libraries and a scratch folder, and nothing that it starts or writes outlives it."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autograder import sandbox as sandboxing
+from autograder import wire
+from autograder.blocks import ROOT
+from autograder.check import Call
+from autograder.errors import UserError
+from autograder.sandbox import ChildDiedError, Sandbox
+
+SECONDS = 20
+
+
+def run(sandbox: Sandbox, source: str) -> dict:
+    with sandbox.child() as child:
+        return child.run_cell(source, SECONDS)
+
+
+def printed(sandbox: Sandbox, source: str) -> str:
+    reply = run(sandbox, source)
+    assert reply["error"] is None, reply["error"]
+    return reply["stdout"].strip()
+
+
+def test_a_cell_gives_back_what_it_prints_and_shows(sandbox):
+    source = "import sys; print('out'); print('err', file=sys.stderr); 6 * 7"
+    reply = run(sandbox, source)
+    assert (reply["stdout"], reply["stderr"], reply["error"]) == ("out\n", "err\n", None)
+    assert reply["displays"] == [{"text/plain": "42"}]
+
+
+def test_a_plot_comes_back_as_a_picture(sandbox):
+    with sandbox.child() as child:
+        child.run_cell("%matplotlib inline\nimport matplotlib.pyplot as plt", SECONDS)
+        reply = child.run_cell("plt.plot([1, 2]);\nplt.show()", SECONDS)
+    assert reply["error"] is None
+    assert reply["displays"][0]["image/png"].startswith("iVBOR")
+
+
+def test_html_and_scripts_stay_in_the_child(sandbox):
+    reply = run(
+        sandbox,
+        "from IPython.display import HTML, Javascript, display\ndisplay(HTML('<script>x</script>'), Javascript('x'))",
+    )
+    assert all(set(data) <= {"text/plain"} for data in reply["displays"])
+
+
+def test_an_error_comes_back_with_its_trace(sandbox):
+    name, text, trace = run(sandbox, "def f():\n    return 1 / 0\nf()")["error"]
+    assert (name, text) == ("ZeroDivisionError", "division by zero")
+    assert "return" in trace
+
+
+def test_a_function_is_called_on_copies_and_its_arrays_come_back(sandbox):
+    x = np.arange(15.0).reshape(3, 5)
+    with sandbox.child() as child:
+        child.run_cell("def f(x):\n    x += 1\n    return x.sum(axis=0), 'no array'", SECONDS)
+        answer = child.call(Call(["f"], 2, False, {"x": x}, []), SECONDS)
+    np.testing.assert_array_equal(answer.outputs[0], (x + 1).sum(axis=0))
+    assert answer.outputs[1] == "str"
+    assert list(answer.changed) == ["x"]
+    assert x[0, 0] == 0
+
+
+def test_an_array_that_lies_about_equality_is_sent_as_its_bytes(sandbox):
+    source = (
+        "import numpy as np\n"
+        "class Liar(np.ndarray):\n"
+        "    def __eq__(self, other): return True\n"
+        "    def __array_function__(self, *a, **k): return True\n"
+        "def f(x): return np.zeros(3).view(Liar)"
+    )
+    with sandbox.child() as child:
+        child.run_cell(source, SECONDS)
+        answer = child.call(Call(["f"], 1, False, {"x": np.ones(3)}, []), SECONDS)
+    assert type(answer.outputs[0]) is np.ndarray
+    np.testing.assert_array_equal(answer.outputs[0], np.zeros(3))
+
+
+def test_the_course_and_the_home_folder_are_out_of_sight(sandbox):
+    paths = [
+        str(ROOT / "solutions"),
+        str(ROOT / "course"),
+        str(Path.home() / ".gitconfig"),
+        "/etc/passwd",
+        "/root/.bashrc",
+    ]
+    assert printed(sandbox, f"import os; print([p for p in {paths} if os.path.exists(p)])") == "[]"
+
+
+def test_the_child_sees_no_more_of_the_autograder_than_it_runs(sandbox):
+    assert printed(sandbox, "import os; print(sorted(os.listdir('/grader/autograder')))") == str(
+        sorted(sandboxing.INSIDE)
+    )
+
+
+def test_the_child_never_holds_the_reference(sandbox):
+    loaded = "import sys; print([m for m in sys.modules if m.partition('.')[0] in ('solutions', 'kernels', 'tests')])"
+    assert printed(sandbox, loaded) == "[]"
+    assert run(sandbox, "import solutions")["error"][0] == "ModuleNotFoundError"
+    assert run(sandbox, "import autograder.judge")["error"][0] == "ModuleNotFoundError"
+
+
+@pytest.mark.parametrize("folder", ["/usr", "/grader/autograder", "/", sys.prefix, "/dev"])
+def test_nothing_but_the_scratch_folder_can_be_written(sandbox, folder):
+    assert run(sandbox, f"open({folder + '/planted'!r}, 'w')")["error"][0] in ("OSError", "PermissionError")
+
+
+def test_there_is_no_network(sandbox):
+    reply = run(sandbox, "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)")
+    assert reply["error"][0] in ("ConnectionRefusedError", "OSError")
+    assert printed(sandbox, "print(len(open('/proc/net/route').read().splitlines()))") == "1"
+
+
+def test_the_environment_tells_nothing_of_the_grader(sandbox, monkeypatch):
+    monkeypatch.setenv("COURSE_TOKEN", "secret")
+    assert "COURSE_TOKEN" not in printed(sandbox, "import os; print(dict(os.environ))")
+
+
+def test_what_one_submission_writes_is_gone_for_the_next(sandbox):
+    assert (
+        printed(sandbox, "import os; open('/scratch/planted', 'w').write('x'); print(os.listdir('/scratch'))") != "[]"
+    )
+    assert printed(sandbox, "import os; print([n for n in os.listdir('/scratch') if n == 'planted'])") == "[]"
+
+
+def test_what_one_submission_patches_is_whole_for_the_next(sandbox):
+    run(sandbox, "import numpy as np; np.allclose = lambda *a: True")
+    assert printed(sandbox, "import numpy as np; print(np.allclose(1, 2))") == "False"
+
+
+def test_processes_that_outlive_the_cell_are_killed(sandbox):
+    run(sandbox, "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True)")
+    processes = "[open(f'/proc/{p}/cmdline', 'rb').read() for p in os.listdir('/proc') if p.isdigit()]"
+    alive = f"import os; print([line for line in {processes} if b'sleep' in line])"
+    assert printed(sandbox, alive) == "[]"
+
+
+def test_the_memory_of_the_zygote_cannot_be_opened(sandbox):
+    reply = run(sandbox, "import os; open(f'/proc/{os.getppid()}/mem', 'rb')")
+    assert reply["error"][0] == "PermissionError"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "while True: pass",
+        "import time; time.sleep(1000)",
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\nwhile True: pass",
+    ],
+)
+def test_a_cell_that_never_ends_is_stopped(sandbox, source):
+    start = time.monotonic()
+    with sandbox.child() as child, pytest.raises(TimeoutError):
+        child.run_cell(source, 0.5)
+    assert time.monotonic() - start < 5
+    assert printed(sandbox, "print('next')") == "next"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os; os._exit(0)",
+        "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "import ctypes; ctypes.string_at(0)",
+    ],
+)
+def test_a_process_that_ends_itself_is_noticed(sandbox, source):
+    with sandbox.child() as child, pytest.raises(ChildDiedError):
+        child.run_cell(source, SECONDS)
+    assert printed(sandbox, "print('next')") == "next"
+
+
+def test_the_zygote_is_started_again_when_a_submission_kills_every_process(sandbox):
+    with pytest.raises(ChildDiedError), sandbox.child() as child:
+        child.run_cell("import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nos._exit(0)", SECONDS)
+    assert printed(sandbox, "print('next')") == "next"
+
+
+def test_too_much_memory_is_an_error_of_the_cell(sandbox):
+    reply = run(sandbox, "import numpy as np; np.ones(1 << 30)")
+    assert reply["error"][0].endswith("MemoryError")
+
+
+def test_endless_printing_is_cut(sandbox):
+    assert len(run(sandbox, "for _ in range(100000): print('x' * 100)")["stdout"]) <= 200_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "{'outputs': 3}",
+        "['outputs']",
+        "{'outputs': [], 'returned': 1, 'changed': [], 'error': 7}",
+        "{'outputs': [1] * 99, 'returned': 1, 'changed': [], 'error': ''}",
+    ],
+)
+def test_a_forged_reply_is_refused(sandbox, reply):
+    forge = (
+        "import gc, socket\nfrom autograder import wire\nfor s in gc.get_objects():\n"
+        f"    if isinstance(s, socket.socket) and s.fileno() > 2: wire.send(s, {reply})"
+    )
+    with sandbox.child() as child:
+        wire.send(child._connection, {"cell": forge})  # its forged reply now lies in front of all others
+        with pytest.raises(ChildDiedError, match="malformed"):
+            child.call(Call(["f"], 1, False, {}, []), SECONDS)
+
+
+def test_without_bubblewrap_one_line_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match=r"bubblewrap .* is not installed.*--sandbox none"):
+        Sandbox("bwrap")
+
+
+def test_without_isolation_the_limits_still_hold():
+    sandbox = Sandbox("none")
+    try:
+        with sandbox.child() as child, pytest.raises(TimeoutError):
+            child.run_cell("while True: pass", 0.5)
+        assert printed(sandbox, "print('next')") == "next"
+    finally:
+        sandbox.close()
+
+
+def test_closing_the_sandbox_leaves_no_process():
+    sandbox = Sandbox("bwrap")
+    with sandbox.child() as child:
+        child.run_cell("import subprocess; subprocess.Popen(['sleep', '4242'], start_new_session=True)", SECONDS)
+        sandbox._process.kill()
+        sandbox._process.wait()
+        deadline = time.monotonic() + 10
+        while subprocess.run(["pgrep", "-f", "sleep 4242"], capture_output=True).returncode == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    sandbox.close()

@@ -1,0 +1,189 @@
+"""A class to grade: honest, mistaken, hostile and unlucky submissions of a block, with the verdict each must get.
+
+`python -m tests.sample_class` makes the class in course/, grades it, writes the feedback and prints the marks.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from autograder import blocks, compose, course
+from autograder import grade as grading
+from autograder.errors import UserError
+from autograder.question import Mistake, of_block
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a student hands in, and what must come of it: the questions that lose points, and words in the feedback."""
+
+    student: str
+    notebook: NotebookNode | str
+    loses: frozenset[str]
+    says: str = ""
+    graded: bool = True
+
+
+def solved(stem: str) -> NotebookNode:
+    """The block's notebook with the reference's answers."""
+    return compose.source_notebook(stem)
+
+
+def answer_cell(notebook: NotebookNode, name: str) -> NotebookNode:
+    return next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
+
+
+def with_mistake(stem: str, name: str, mistake: Mistake) -> NotebookNode | None:
+    """The solved notebook with a mistake's slip made in an answer; None where the mistake is no edit of it."""
+    notebook = solved(stem)
+    cell = answer_cell(notebook, name)
+    edits = [edit for function in mistake.functions for edit in getattr(function, "edits", ())]
+    if not edits or any(cell.source.count(old.strip()) != 1 for old, _ in edits):
+        return None
+    for old, new in edits:
+        cell.source = cell.source.replace(old.strip(), new.strip())
+    return notebook
+
+
+def mistaken(stem: str) -> Iterator[Submission]:
+    """One student for each named mistake that can be made by an edit of the answer."""
+    for name, question in of_block(stem).items():
+        for number, mistake in enumerate(question.mistakes.values(), 1):
+            notebook = with_mistake(stem, name, mistake)
+            if notebook is not None:
+                yield Submission(f"{name}-{number}", notebook, frozenset({name}), mistake.message)
+
+
+def edited(stem: str, change: Callable[[NotebookNode], None]) -> NotebookNode:
+    notebook = solved(stem)
+    change(notebook)
+    return notebook
+
+
+def first_line(name: str, line: str) -> Callable[[NotebookNode], None]:
+    """A change that puts a line in front of the body of an answer."""
+
+    def change(notebook: NotebookNode) -> None:
+        cell = answer_cell(notebook, name)
+        cell.source = cell.source.replace("    ### BEGIN SOLUTION", f"    {line}\n    ### BEGIN SOLUTION", 1)
+
+    return change
+
+
+def cell_in_front(source: str) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells.insert(3, new_code_cell(source))
+
+
+def without_check(name: str) -> Callable[[NotebookNode], None]:
+    def change(notebook: NotebookNode) -> None:
+        notebook.cells = [cell for cell in notebook.cells if compose.checked_question(cell) != name]
+
+    return change
+
+
+def unlucky(stem: str, released: NotebookNode) -> Iterator[Submission]:
+    """The right answers, none, and what happens to real submissions."""
+    names = list(of_block(stem))
+    alone = next(name for name in reversed(names) if not _needed(stem, name))  # a question that no other builds on
+    every, nothing, one = frozenset(names), frozenset(), frozenset({alone})
+    plots = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
+    yield Submission("all-right", solved(stem), nothing)
+    yield Submission("empty-stubs", released, every, "is not implemented yet")
+    yield Submission("plots", edited(stem, cell_in_front(plots)), nothing)
+    yield Submission("sys-exit", edited(stem, cell_in_front("import sys\nsys.exit()")), nothing)
+    yield Submission(
+        "exits-in-answer", edited(stem, first_line(alone, "import os; os._exit(0)")), one, "the process ended"
+    )
+    yield Submission(
+        "loops-for-ever", edited(stem, first_line(alone, "while True: pass")), one, "a loop that never ends"
+    )
+    yield Submission("deleted-check", edited(stem, without_check(names[0])), nothing)
+    yield Submission("unreadable", "{ this is no notebook", every, graded=False)
+
+
+def _needed(stem: str, name: str) -> bool:
+    """True if another question of the block builds on this one."""
+    return any(name in exercise.needs for exercise in compose.exercises(stem) if exercise.name != name)
+
+
+def submissions(stem: str, released: NotebookNode) -> list[Submission]:
+    return [*unlucky(stem, released), *mistaken(stem)]
+
+
+def hand_in(folder: Path, stem: str, submission: Submission) -> None:
+    path = folder / "submitted" / submission.student / stem
+    path.mkdir(parents=True, exist_ok=True)
+    if isinstance(submission.notebook, str):
+        (path / f"{stem}.ipynb").write_text(submission.notebook, encoding="utf-8")
+    else:
+        nbformat.write(submission.notebook, path / f"{stem}.ipynb")
+
+
+def verdict_problem(folder: Path, stem: str, submission: Submission) -> str:
+    """Say how the verdict on a graded submission differs from the one that it must get; empty if it does not."""
+    notebook = nbformat.read(folder / "autograded" / submission.student / stem / f"{stem}.ipynb", 4)
+    checks = {compose.checked_question(cell): cell for cell in notebook.cells if compose.checked_question(cell)}
+    lost = {name for name, cell in checks.items() if float(cell.outputs[0].data["text/plain"]) < compose.points(cell)}
+    dependent = {e.name for e in compose.exercises(stem) for name in submission.loses if name in e.needs}
+    if not submission.loses <= lost or lost - submission.loses - dependent:
+        return f"lost points in {sorted(lost)}, expected {sorted(submission.loses)}"
+    feedback = (folder / "feedback" / submission.student / stem / f"{stem}.html").read_text(encoding="utf-8")
+    said = (
+        feedback.replace("&#x27;", "'")
+        .replace("&quot;", '"')
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
+    )
+    return "" if submission.says in said else f"the feedback does not say: {submission.says}"
+
+
+def grade_class(folder: Path, stem: str, console: Console) -> bool:
+    """Hand in, grade and write the feedback of a block's class; print the marks. True if all are as they must be."""
+    released = nbformat.read(folder / "release" / stem / f"{stem}.ipynb", 4)
+    students = {submission.student: submission for submission in submissions(stem, released)}
+    for submission in students.values():
+        hand_in(folder, stem, submission)
+    start = time.monotonic()
+    going = grading.grade(folder, stem, list(students))
+    records = list(track(going, f"Grading {stem}", total=len(students), console=console, transient=True))
+    seconds = time.monotonic() - start
+    result = course.api(folder).generate_feedback(stem)
+    if not result["success"]:
+        raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
+    table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s")
+    for heading in ("student", "points", "as expected", "says"):
+        table.add_column(heading, justify="right" if heading == "points" else "left")
+    fine = True
+    for record in records:
+        submission = students[record.student]
+        problem = verdict_problem(folder, stem, submission) if not record.problem else ""
+        good = submission.graded == (not record.problem) and not problem
+        fine = fine and good
+        marks = f"{record.points:g} / {record.out_of:g}" if not record.problem else "–"
+        table.add_row(record.student, marks, "yes" if good else "NO", problem or record.problem or submission.says)
+    console.print(table)
+    return fine
+
+
+def main() -> None:
+    console = Console()
+    try:
+        fine = [grade_class(course.FOLDER, stem, console) for stem in blocks.stems()]
+    except UserError as error:
+        sys.exit(f"sample class: {error}")
+    if not all(fine):
+        sys.exit("sample class: a verdict is not as it must be")
+
+
+if __name__ == "__main__":
+    main()

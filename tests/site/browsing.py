@@ -1,0 +1,113 @@
+"""A web server for the built site and a headless browser to look at it: for the tests and for screenshots."""
+
+import functools
+import http.server
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "_build" / "html"
+THEMES = ("light", "dark")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+def pages() -> list[str]:
+    """Every page of the table of contents, without suffix, in reading order."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    found = [toc["root"]]
+
+    def collect(node: Any) -> None:
+        if isinstance(node, dict):
+            found.extend([node["file"]] if "file" in node else [])
+            collect(list(node.values()))
+        elif isinstance(node, list):
+            for child in node:
+                collect(child)
+
+    collect(toc)
+    return found
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serve files without a line on the terminal for each one."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve the built site on a free local port; yield its address."""
+    handler = functools.partial(QuietHandler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def browser() -> Iterator[Chrome]:
+    """Start a headless Chromium with an empty profile that records requests and console messages."""
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+def set_width(driver: Chrome, width: int, height: int = 900) -> None:
+    """Give the page's viewport a size; a window cannot be as narrow as a phone."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def set_theme(driver: Chrome, theme: str) -> None:
+    """Let the system ask for light or dark from the next page on, and for no animations."""
+    wishes = [("prefers-color-scheme", theme), ("prefers-reduced-motion", "reduce")]
+    features = [{"name": name, "value": value} for name, value in wishes]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def open_page(driver: Chrome, address: str) -> None:
+    """Load a page and wait for its fonts."""
+    driver.get(address)
+    driver.execute_async_script("document.fonts.ready.then(arguments[0])")
+
+
+def requests(driver: Chrome) -> list[str]:
+    """The addresses that were asked for since the last call."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [url for url in sent if not url.startswith("data:")]
