@@ -53,9 +53,15 @@ course/.graded: $(VENV)/.ready $(SOURCES) _toc.yml tests/sample_class.py
 lab: class
 	$(BIN)/jupyter lab --notebook-dir course/release
 
-test: all lint
+# The exercise notebooks with their solutions, executed: what nbval runs again.
+_build/exercises/.executed: course/.graded
+	@rm -rf _build/exercises && mkdir -p _build && cp -r course/source _build/exercises
+	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace _build/exercises/*/*.ipynb
+	@touch $@
+
+test: all lint _build/exercises/.executed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
-	$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider -c /dev/null --rootdir . -n 2 --dist loadfile _build/notebooks
+	$(BIN)/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider -n 2 --dist loadfile --nbval --nbval-current-env _build/notebooks _build/exercises
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -124,20 +124,20 @@ def call_of(task: Task, case: Case) -> Call:
 
 def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     """Call the student's function on a copy of the inputs; an exception becomes the answer's error."""
-    inputs = {name: _enter(value, call.tensors) for name, value in call.inputs.items()}
-    before = copy.deepcopy(inputs)
     try:
+        inputs = {name: _enter(value, call.tensors) for name, value in call.inputs.items()}
+        before = copy.deepcopy(inputs)
         with _nan_filled_outputs() if call.tensors else contextlib.nullcontext():
             result = _look_up(namespace, call.functions[0])(*inputs.values())
             if len(call.functions) == 2:
                 cache = _unpack_forward(call.functions[0], result, len(call.upstream))
                 upstream = [_enter(value, call.tensors) for value in call.upstream]
                 result = _look_up(namespace, call.functions[1])(*upstream, cache)
+        parts = result if isinstance(result, tuple | list) else (result,)
+        outputs = tuple(_leave(part) for part in parts[: call.outputs])
+        changed = tuple(name for name in inputs if not _same(before[name], inputs[name]))
     except BaseException as error:  # a student's code may raise anything, SystemExit included
         return Answer(error=_describe(error))
-    parts = result if isinstance(result, tuple | list) else (result,)
-    outputs = tuple(_leave(part) for part in parts[: call.outputs])
-    changed = tuple(name for name in inputs if not _same(before[name], inputs[name]))
     return Answer(outputs, len(parts), changed)
 
 

@@ -161,8 +161,10 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
     if not result["success"]:
         raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
     table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s")
-    for heading in ("student", "points", "as expected", "says"):
-        table.add_column(heading, justify="right" if heading == "points" else "left")
+    table.add_column("student", no_wrap=True, min_width=max(map(len, students)))
+    table.add_column("points", no_wrap=True, min_width=9, justify="right")
+    table.add_column("as it must be", no_wrap=True, min_width=3)
+    table.add_column("the feedback says", no_wrap=True, overflow="ellipsis")
     fine = True
     for record in records:
         submission = students[record.student]
