@@ -24,7 +24,10 @@ UNWRITTEN = "is not implemented yet: put your code in place of `raise NotImpleme
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs, and what must come back; the answers that each known mistake would give to the same inputs."""
+    """Inputs, and what must come back; the answers that each known mistake would give to the same inputs.
+
+    The rows of the tensors named in `apart` lie apart in memory.
+    """
 
     label: str
     edge: bool
@@ -32,6 +35,7 @@ class Case:
     upstream: Sequence[Any]
     expected: Sequence[Any]
     mistakes: Mapping[str, Sequence[Any]]
+    apart: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Task:
 
     `calls` names the student's function, or forward and backward. `outputs` names what must come back, in order.
     `cached` says that a cache follows the outputs. `tensors` says that the function takes float32 torch tensors.
+    `by_draw` says that marks go by draw, where each draw asks for something else, rather than by output.
     `messages` holds the text of each known mistake.
     """
 
@@ -49,6 +54,7 @@ class Task:
     outputs: Sequence[str]
     cached: bool
     tensors: bool
+    by_draw: bool
     tolerance: float
     messages: Mapping[str, str]
     cases: Sequence[Case]
@@ -66,6 +72,7 @@ class Call:
     tensors: bool
     inputs: Mapping[str, Any]
     upstream: Sequence[Any]
+    apart: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -119,26 +126,30 @@ class Verdict:
 
 
 def call_of(task: Task, case: Case) -> Call:
-    return Call(task.calls, len(task.outputs), task.tensors, case.inputs, case.upstream)
+    return Call(task.calls, len(task.outputs), task.tensors, case.inputs, case.upstream, case.apart)
 
 
 def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     """Call the student's function on a copy of the inputs; an exception becomes the answer's error."""
     try:
-        inputs = {name: _enter(value, call.tensors) for name, value in call.inputs.items()}
-        before = copy.deepcopy(inputs)
+        inputs = {name: _enter(value, call.tensors, name in call.apart) for name, value in call.inputs.items()}
+        upstream = [_enter(value, call.tensors) for value in call.upstream]
+        before = copy.deepcopy((inputs, upstream))
         with _nan_filled_outputs() if call.tensors else contextlib.nullcontext():
             result = _look_up(namespace, call.functions[0])(*inputs.values())
             if len(call.functions) == 2:
-                cache = _unpack_forward(call.functions[0], result, len(call.upstream))
-                upstream = [_enter(value, call.tensors) for value in call.upstream]
+                cache = _unpack_forward(call.functions[0], result, len(upstream))
                 result = _look_up(namespace, call.functions[1])(*upstream, cache)
         parts = result if isinstance(result, tuple | list) else (result,)
         outputs = tuple(_leave(part) for part in parts[: call.outputs])
-        changed = tuple(name for name in inputs if not _same(before[name], inputs[name]))
+        changed = [name for name in inputs if not _same(before[0][name], inputs[name])]
+        if not all(map(_same, before[1], upstream)):
+            changed.append("a gradient that arrives")
+    except KeyboardInterrupt:  # the student stops a loop in the notebook
+        raise
     except BaseException as error:  # a student's code may raise anything, SystemExit included
         return Answer(error=_describe(error))
-    return Answer(outputs, len(parts), changed)
+    return Answer(outputs, len(parts), tuple(changed))
 
 
 def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
@@ -156,25 +167,31 @@ def _unpack_forward(name: str, result: Any, outputs: int) -> Any:
     return result[-1]
 
 
-def _enter(value: Any, tensors: bool) -> Any:
+def _enter(value: Any, tensors: bool, apart: bool = False) -> Any:
+    """Copy an input; as a tensor it may have its rows lie apart, with NaN in the gaps."""
     if not isinstance(value, np.ndarray):
         return value
     if not tensors:
         return value.copy()
     import torch
 
-    return torch.tensor(value, dtype=torch.float32)
+    tensor = torch.tensor(value, dtype=torch.float32)
+    if not apart:
+        return tensor
+    gaps = torch.full((len(tensor), 3), float("nan"))
+    return torch.cat([tensor, gaps], dim=1)[:, : tensor.shape[1]]
 
 
 def _leave(value: Any) -> Any:
     """Turn a result into a plain array; what is none is represented by the name of its type."""
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return np.array(value, subok=False)
-    if isinstance(value, bool | int | float | np.number | np.bool_):
-        return np.array(value)
-    return type(value).__name__
+    if isinstance(value, bool | int | float | complex | np.number | np.bool_):
+        value = np.array(value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufc":
+        return type(value).__name__
+    widest = {"g": np.float64, "G": np.complex128}.get(value.dtype.char, value.dtype)  # long double is no portable type
+    return np.array(value, dtype=widest, subok=False)
 
 
 @contextlib.contextmanager
@@ -182,10 +199,12 @@ def _nan_filled_outputs() -> Iterator[None]:
     """Let torch.empty give NaN, so that a kernel which leaves an element unwritten is seen."""
     import torch
 
+    def filled(tensor: Any) -> Any:
+        return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor
+
     empty, empty_like = torch.empty, torch.empty_like
-    nan = float("nan")
-    torch.empty = lambda *size, **options: empty(*size, **options).fill_(nan)
-    torch.empty_like = lambda tensor, **options: empty_like(tensor, **options).fill_(nan)
+    torch.empty = lambda *size, **options: filled(empty(*size, **options))
+    torch.empty_like = lambda tensor, **options: filled(empty_like(tensor, **options))
     try:
         yield
     finally:
@@ -220,17 +239,17 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
     """
     pairs = list(zip(task.cases, answers, strict=True))
     drawn = [(case, answer) for case, answer in pairs if not case.edge]
-    crash = next((answer.error for _, answer in drawn if answer.error), "")
-    if crash:
-        return _nothing(task, crash)
-    values = [_values_step(task, index, drawn, reveal) for index in range(len(task.outputs))]
+    crashes = [answer.error for _, answer in drawn if answer.error]
+    if crashes and (not task.by_draw or len(crashes) == len(drawn)):
+        return _nothing(task, crashes[0])
+    edges = [(case, answer) for case, answer in pairs if case.edge]
+    if task.by_draw:
+        values = list(_case_steps(task, drawn, SHARES["values"], reveal))
+    else:
+        values = [_values_step(task, index, drawn, reveal) for index in range(len(task.outputs))]
     some_right = any(step.passed for step in values)
-    steps = [
-        _shape_step(task, drawn),
-        *values,
-        *_edge_steps(task, pairs, reveal),
-        _inputs_step(drawn, some_right),
-    ]
+    shape, inputs = _shape_step(task, drawn), _inputs_step(drawn, some_right)
+    steps = [shape, *values, *_case_steps(task, edges, SHARES["edges"], reveal), inputs]
     total = sum(step.share for step in steps)
     earned = sum(step.share for step in steps if step.passed)
     mistake = "" if all(step.passed for step in steps) else diagnose(task, answers)
@@ -242,7 +261,7 @@ def _nothing(task: Task, message: str) -> Verdict:
 
 
 def _shape_step(task: Task, drawn: Sequence[tuple[Case, Answer]]) -> Step:
-    messages = (_shape_message(task, case, answer) for case, answer in drawn)
+    messages = (_shape_message(task, case, answer) for case, answer in drawn if not answer.error)
     message = next((m for m in messages if m), "")
     names = ", ".join([*task.outputs, "cache"] if task.cached else task.outputs)
     return Step(f"returns {names} with the right types and shapes", not message, SHARES["shape"], message)
@@ -271,12 +290,12 @@ def _values_step(task: Task, index: int, drawn: Sequence[tuple[Case, Answer]], r
     return Step(f"{name} is right", wrong is None, SHARES["values"] / len(task.outputs), message)
 
 
-def _edge_steps(task: Task, pairs: Sequence[tuple[Case, Answer]], reveal: bool) -> Iterator[Step]:
-    edges = [(case, answer) for case, answer in pairs if case.edge]
-    for case, answer in edges:
+def _case_steps(task: Task, pairs: Sequence[tuple[Case, Answer]], share: float, reveal: bool) -> Iterator[Step]:
+    """A step for each case, which passes where every output is right; the cases divide a share between them."""
+    for case, answer in pairs:
         wrong = [k for k in range(len(task.outputs)) if answer.error or not _right(task, case, answer, k)]
         message = answer.error or (_difference(task, wrong[0], case, answer, reveal) if wrong else "")
-        yield Step(case.label, not wrong, SHARES["edges"] / len(edges), message)
+        yield Step(case.label, not wrong, share / len(pairs), message)
 
 
 def _inputs_step(drawn: Sequence[tuple[Case, Answer]], some_right: bool) -> Step:
@@ -295,12 +314,15 @@ def close(got: Any, expected: Any, task: Task) -> bool:
     """Compare up to the task's tolerance, relative to the largest expected value; NaN equals NaN only."""
     if isinstance(got, str) or isinstance(expected, str) or got.shape != expected.shape:
         return False
-    if got.size == 0:
-        return True
+    return not _unlike(got, expected, task).any()
+
+
+def _unlike(got: Any, expected: Any, task: Task) -> Any:
+    """Mark the numbers that differ, of two arrays of one shape."""
     tolerance = max(task.tolerance, FLOAT32_TOLERANCE) if got.dtype == np.float32 else task.tolerance
     finite = np.abs(expected[np.isfinite(expected)])
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
-    return bool(np.allclose(got, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+    return ~np.isclose(got, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool) -> str:
@@ -311,7 +333,7 @@ def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool
     if isinstance(got, str) or got.shape != expected.shape:
         return "has the wrong type or shape"
     hint = _relation(got, expected, task)
-    unlike = ~np.isclose(got, expected, rtol=task.tolerance, atol=task.tolerance, equal_nan=True)
+    unlike = _unlike(got, expected, task)
     if not reveal:
         return f"{int(unlike.sum())} of {got.size} numbers differ on “{case.label}”{hint}"
     distance = np.where(np.isfinite(got), np.abs(got - expected), np.inf)

@@ -33,8 +33,9 @@ class Question:
 
     `reference` is that function, or forward and backward. `outputs` names what must come back. `draws` and `edges`
     label ways of drawing inputs; by default three draws from the annotations. `calls` names the student's functions
-    where they are called otherwise than the reference. `given` lists functions of earlier blocks that the notebook
-    gives. `tensors` says that the function takes float32 torch tensors. `tolerance` is relative, `seconds` per call.
+    where they are called otherwise than the reference. `tensors` says that the function takes float32 torch tensors;
+    `apart` names, for a label, those whose rows lie apart in memory. `by_draw` gives marks by draw rather than by
+    output. `tolerance` is relative, `seconds` is for each call.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Question:
     edges: Mapping[str, Draw] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
     tensors: bool = False
+    by_draw: bool = False
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tolerance: float = 1e-8
     seconds: float = 10.0
 
@@ -91,6 +94,7 @@ def make_task(question: Question, points: float, seed: int) -> Task:
         outputs=question.outputs,
         cached=question.cached,
         tensors=question.tensors,
+        by_draw=question.by_draw,
         tolerance=question.tolerance,
         messages={name: mistake.message for name, mistake in question.mistakes.items()},
         cases=tuple(cases),
@@ -107,7 +111,7 @@ def _make_case(question: Question, label: str, make: Draw, rng: np.random.Genera
     mistakes = {
         name: _outputs(question, mistake.functions, inputs, upstream) for name, mistake in question.mistakes.items()
     }
-    return Case(label, edge, inputs, upstream, expected, mistakes)
+    return Case(label, edge, inputs, upstream, expected, mistakes, question.apart.get(label, ()))
 
 
 def _outputs(

@@ -27,7 +27,8 @@ from solutions.lstm import (
 from solutions.lstm_torch import load_torch_weights
 
 GATES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
-SATURATED = 1e3  # a standard deviation of the inputs that drives every gate to 0 or 1
+FIXED = {"batch": 5, "d_in": 3, "d_h": 7}  # where gates saturate: there a mistake shows or not by the sizes
+SATURATED = 1e3  # a bias that drives a gate to 0 or 1 whatever else it sees
 
 
 def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
@@ -57,13 +58,28 @@ def with_inputs(make: Draw, **values: object) -> Draw:
     return lambda rng: {name: fixed(name, drawn) for name, drawn in make(rng).items()}
 
 
+def alternating(array: Any, size: float) -> np.ndarray[Any, Any]:
+    """An array of this shape with the entries size, -size, size, ..."""
+    return np.where(np.arange(array.size) % 2, -size, size).reshape(array.shape)
+
+
+def saturated(function: Function, bias: str) -> Draw:
+    """Gates at 0 and 1 by way of the bias, of sizes that never change: a mistake costs the same whatever the seed."""
+
+    def make(rng: np.random.Generator) -> Mapping[str, object]:
+        inputs = draw(function, rng, sizes=FIXED)
+        return {**inputs, bias: alternating(inputs[bias], SATURATED)}
+
+    return make
+
+
 def edges_of(step: Function) -> dict[str, Draw]:
     """The edge inputs of a step of the LSTM: one example, the first step of a sequence, gates at 0 and 1."""
     drawn = from_signature(step)
     return {
         "a batch of one": from_signature(step, sizes={"batch": 1}),
         "a state of zeros": with_inputs(drawn, h=0.0, c=0.0),
-        "saturated gates": from_signature(step, scale=SATURATED),
+        "saturated gates": saturated(step, "b"),
     }
 
 
@@ -385,7 +401,7 @@ SEQUENCE_BACKWARD = Question(
         "a sequence of one step": from_signature(lstm_forward, sizes={"time": 1}),
         "a batch of one": from_signature(lstm_forward, sizes={"batch": 1}),
         "a state of zeros": with_inputs(from_signature(lstm_forward), h_0=0.0, c_0=0.0),
-        "saturated gates": from_signature(lstm_forward, scale=SATURATED),
+        "saturated gates": saturated(lstm_forward, "b"),
     },
 )
 
@@ -428,6 +444,7 @@ GRU_STEP = Question(
     name="gru_step_forward",
     reference=(gru_step_forward,),
     outputs=("h",),
+    by_draw=True,
     draws={
         f"reset {reset}, z means {z_means}": with_convention(from_signature(gru_step_forward), reset, z_means)
         for reset, z_means in CONVENTIONS
@@ -470,7 +487,7 @@ GRU_STEP = Question(
     edges={
         "a batch of one": with_convention(from_signature(gru_step_forward, sizes={"batch": 1}), "before", "update"),
         "a state of zeros": with_inputs(from_signature(gru_step_forward), h=0.0, reset="after", z_means="keep"),
-        "saturated gates": with_convention(from_signature(gru_step_forward, scale=SATURATED), "before", "keep"),
+        "saturated gates": with_convention(saturated(gru_step_forward, "b_x"), "before", "keep"),
     },
 )
 
@@ -565,16 +582,13 @@ def pre_activations_at(size: float) -> Draw:
     """Gates and cells far from zero on both sides, by way of the bias and the old cell."""
 
     def make(rng: np.random.Generator) -> Mapping[str, object]:
-        inputs = draw(lstm_step_forward, rng, scale=0.1)
+        inputs = draw(lstm_step_forward, rng, scale=0.1, sizes=FIXED)
         return {**inputs, "b": alternating(inputs["b"], size), "c": alternating(inputs["c"], size)}
 
     return make
 
 
-def alternating(array: Any, size: float) -> np.ndarray[Any, Any]:
-    """An array of this shape with the entries size, -size, size, ..."""
-    return np.where(np.arange(array.size) % 2, -size, size).reshape(array.shape)
-
+ROWS_APART = "rows of x, h and c that lie apart in memory"
 
 KERNEL = Question(
     name="lstm_step_kernel",
@@ -617,7 +631,9 @@ KERNEL = Question(
         "all of size one": from_signature(lstm_step_forward, sizes={"batch": 1, "d_in": 1, "d_h": 1}),
         "pre-activations and cells at ±50": pre_activations_at(50.0),
         "pre-activations and cells at ±1000": pre_activations_at(1000.0),
+        ROWS_APART: from_signature(lstm_step_forward),
     },
+    apart={ROWS_APART: ("x", "h", "c")},
 )
 
 QUESTIONS = (

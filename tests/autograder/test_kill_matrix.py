@@ -136,10 +136,11 @@ def test_an_answer_under_another_name_is_asked_for_by_name(stem, name):
 @pytest.mark.parametrize(("stem", "name", "mistake"), MISTAKES)
 def test_every_mistake_loses_marks_and_is_named(stem, name, mistake):
     asked = question.of_block(stem)[name]
-    for seed in FEW_SEEDS:
-        verdict = verdict_on(stem, name, wrong_answer(asked, mistake), seed)
+    verdicts = [verdict_on(stem, name, wrong_answer(asked, mistake), seed) for seed in FEW_SEEDS]
+    for seed, verdict in zip(FEW_SEEDS, verdicts, strict=True):
         assert verdict.points < verdict.out_of - SHOWN, f"seed {seed}: {verdict}"
         assert verdict.mistake == asked.mistakes[mistake].message, f"seed {seed}: {verdict}"
+    assert len({verdict.points for verdict in verdicts}) == 1, "two students pay differently for one mistake"
 
 
 @pytest.mark.parametrize(("stem", "name"), QUESTIONS)
@@ -306,6 +307,30 @@ def test_inputs_that_are_overwritten_cost_a_tenth():
     assert verdict.steps[-1].message == "c changed during the call: work on a copy"
 
 
+def test_gradients_that_are_overwritten_cost_a_tenth():
+    def in_place(dh, dc, cache):
+        grads = reference.lstm_step_backward(dh, dc, cache)
+        dc *= 2
+        return grads
+
+    answer = {"lstm_step_forward": reference.lstm_step_forward, "lstm_step_backward": in_place}
+    verdict = verdict_on("lstm", "lstm_step_backward", answer, 0)
+    assert verdict.points == pytest.approx(0.9 * verdict.out_of, abs=SHOWN)
+    assert verdict.steps[-1].message == "a gradient that arrives changed during the call: work on a copy"
+
+
+def test_a_convention_of_the_gru_that_crashes_costs_that_convention_only():
+    def unfinished(*arguments):
+        if arguments[-1] == "update":
+            raise RuntimeError("to be done")
+        return reference.gru_step_forward(*arguments)
+
+    verdict = verdict_on("lstm", "gru_step_forward", {"gru_step_forward": unfinished}, 0)
+    failed = [step.title for step in verdict.steps if not step.passed]
+    assert failed == ["reset after, z means update", "reset before, z means update", "a batch of one"]
+    assert 0.5 * verdict.out_of < verdict.points < 0.7 * verdict.out_of
+
+
 # the kernel: mistakes made in Triton's own source
 
 TRITON_SLIPS = {
@@ -371,3 +396,9 @@ def test_a_part_of_an_output_that_a_kernel_leaves_unwritten_is_seen(tmp_path):
     verdict = verdict_on("lstm", "lstm_step_kernel", submitted_kernel(edits, tmp_path), 0)
     assert verdict.points < verdict.out_of
     assert "NaN" in "".join(step.message for step in verdict.steps)
+
+
+def test_a_kernel_that_takes_rows_for_contiguous_loses_points(tmp_path):
+    answer = submitted_kernel([("x_ptr + rows * x_stride", "x_ptr + rows * d_in")], tmp_path)
+    verdict = verdict_on("lstm", "lstm_step_kernel", answer, 0)
+    assert [step.title for step in verdict.steps if not step.passed] == ["rows of x, h and c that lie apart in memory"]

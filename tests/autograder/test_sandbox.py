@@ -85,6 +85,17 @@ def test_an_array_that_lies_about_equality_is_sent_as_its_bytes(sandbox):
     np.testing.assert_array_equal(answer.outputs[0], np.zeros(3))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "arrives"), [("longdouble", "float64"), ("clongdouble", "complex128"), ("float16", "float16")]
+)
+def test_numbers_of_any_precision_come_back(sandbox, dtype, arrives):
+    with sandbox.child() as child:
+        child.run_cell(f"import numpy as np\ndef f(x): return x.astype(np.{dtype})", SECONDS)
+        answer = child.call(Call(["f"], 1, False, {"x": np.ones(3)}, []), SECONDS)
+    assert answer.outputs[0].dtype == arrives
+    np.testing.assert_array_equal(answer.outputs[0], np.ones(3))
+
+
 def test_the_course_and_the_home_folder_are_out_of_sight(sandbox):
     paths = [
         str(ROOT / "solutions"),
