@@ -25,11 +25,17 @@ def _files(node: Any) -> Iterator[str]:
 
 
 @cache
+def pages() -> tuple[str, ...]:
+    """Name every page of the book in reading order, as _toc.yml does: its path without suffix."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return (toc["root"], *_files(toc))
+
+
+@cache
 def stems() -> tuple[str, ...]:
-    """Name the blocks in the order of the book: one for each chapter in _toc.yml that has exercises."""
-    files = list(_files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+    """Name the blocks in the order of the book: one for each exercise page."""
     prefix = "book/exercises/"
-    return tuple(file.removeprefix(prefix) for file in files if file.startswith(prefix))
+    return tuple(page.removeprefix(prefix) for page in pages() if page.startswith(prefix))
 
 
 def require(stem: str) -> str:

@@ -150,16 +150,21 @@ def _private_helpers(definition: Definition) -> Iterator[Definition]:
             yield neighbor
 
 
+def helpers_of(name: str) -> list[str]:
+    """Name the private helpers of a function that are part of its answer.
+
+    A helper with a decorator, such as @triton.jit, is not: it can't stand inside another function, so a page gives it.
+    """
+    return [helper.node.name for helper in _private_helpers(find(name)) if not helper.node.decorator_list]
+
+
 def solved(name: str) -> str:
     """Return the stub with its body in place of the error, between nbgrader's solution marks.
 
-    Private helpers of the reference become part of the solution, but for those with a decorator, such as
-    @triton.jit, which can't stand inside another function: the page gives them. Raises UserError if there is no
-    such function.
+    Private helpers of the reference become part of the solution. Raises UserError if there is no such function.
     """
     definition = find(name)
-    inner = [helper for helper in _private_helpers(definition) if not helper.node.decorator_list]
-    helpers = "\n\n\n".join(_whole(helper) for helper in inner)
+    helpers = "\n\n\n".join(_whole(_definitions(definition.file)[helper]) for helper in helpers_of(name))
     if helpers:
         helpers = textwrap.indent(helpers, "    ", lambda line: bool(line.strip())) + "\n\n"
     marked = f"    ### BEGIN SOLUTION\n{helpers}{_body(definition)}\n    ### END SOLUTION"

@@ -9,7 +9,8 @@ Array = np.ndarray
 def sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Squash every element into (0, 1) without overflow (eq. sigmoid).
 
-    Both branches of 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)) share exp(-|x|), which never exceeds one.
+    Both forms of it, 1 / (1 + exp(-x)) and exp(x) / (1 + exp(x)), are written with
+    exp(-|x|), which never exceeds one.
     """
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, e) / (1.0 + e)

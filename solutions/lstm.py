@@ -1,6 +1,7 @@
-"""Long short-term memory and the gated recurrent unit: one step, whole sequences, peepholes, stacks.
+"""Long short-term memory and the gated recurrent unit: steps, sequences, stacks.
 
-The four gates are packed side by side in torch's order i, f, g, o; those of the GRU in the order r, z, n.
+The four gates are packed side by side in torch's order i, f, g, o; those of the GRU
+in the order r, z, n.
 """
 
 from typing import Literal
@@ -23,7 +24,7 @@ def lstm_step_forward(
 ) -> tuple[Float[Array, "batch d_h"], Float[Array, "batch d_h"], tuple]:
     """Advance the cell by one time step: (h, c) at t-1 to (h, c) at t.
 
-    Eq. lstm-step; Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    Eq. lstm-step; Hochreiter & Schmidhuber 1997, the forget gate Gers et al. 2000.
     """
     a_i, a_f, a_g, a_o = np.split(x @ W_x + h @ W_h + b, 4, axis=1)
     i, f, g, o = sigmoid(a_i), sigmoid(a_f), np.tanh(a_g), sigmoid(a_o)
@@ -45,7 +46,11 @@ def lstm_step_backward(
     Float[Array, "d_h 4*d_h"],
     Float[Array, " 4*d_h"],
 ]:
-    """Turn the gradients at (h, c) of step t into (dx, dh, dc, dW_x, dW_h, db) of step t-1 (eq. lstm-step-backward)."""
+    """Turn the gradients at (h, c) of step t into those of its inputs.
+
+    Returns (dx, dh, dc, dW_x, dW_h, db), where dh and dc belong to step t-1
+    (eq. lstm-step-backward).
+    """
     x, h, c, W_x, W_h, i, f, g, o, tanh_c = cache
     dc = dc + dh * o * (1 - tanh_c**2)
     da_i = dc * g * i * (1 - i)
@@ -67,7 +72,7 @@ def lstm_peephole_step_forward(
     p_f: Float[Array, " d_h"],
     p_o: Float[Array, " d_h"],
 ) -> tuple[Float[Array, "batch d_h"], Float[Array, "batch d_h"], tuple]:
-    """Advance a cell whose gates see its memory: i and f look at c of step t-1, o at c of step t.
+    """Advance a cell whose gates see its memory: i and f look at c of t-1, o at c of t.
 
     Eq. lstm-peephole; Gers, Schraudolph & Schmidhuber 2002.
     """
@@ -95,7 +100,10 @@ def lstm_peephole_step_backward(
     Float[Array, " d_h"],
     Float[Array, " d_h"],
 ]:
-    """Turn the gradients at (h, c) into (dx, dh, dc, dW_x, dW_h, db, dp_i, dp_f, dp_o) (eq. lstm-peephole-backward)."""
+    """Turn the gradients at (h, c) of step t into those of its inputs.
+
+    Returns (dx, dh, dc, dW_x, dW_h, db, dp_i, dp_f, dp_o) (eq. lstm-peephole-backward).
+    """
     x, h, c, W_x, W_h, p_i, p_f, p_o, i, f, g, o, c_t, tanh_c = cache
     da_o = dh * tanh_c * o * (1 - o)
     dc = dc + dh * o * (1 - tanh_c**2) + da_o * p_o
@@ -104,14 +112,30 @@ def lstm_peephole_step_backward(
     da_g = dc * i * (1 - g**2)
     dc_prev = dc * f + da_i * p_i + da_f * p_f
     da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
-    dp_i, dp_f, dp_o = (da_i * c).sum(axis=0), (da_f * c).sum(axis=0), (da_o * c_t).sum(axis=0)
-    return da @ W_x.T, da @ W_h.T, dc_prev, x.T @ da, h.T @ da, da.sum(axis=0), dp_i, dp_f, dp_o
+    dp_i, dp_f, dp_o = (
+        (da_i * c).sum(axis=0),
+        (da_f * c).sum(axis=0),
+        (da_o * c_t).sum(axis=0),
+    )
+    return (
+        da @ W_x.T,
+        da @ W_h.T,
+        dc_prev,
+        x.T @ da,
+        h.T @ da,
+        da.sum(axis=0),
+        dp_i,
+        dp_f,
+        dp_o,
+    )
 
 
 def _unroll_forward(step_forward, x, state, weights):
-    """Apply a step function along time; return every hidden state (state[0]), the last state and the cache."""
+    """Apply a step along time: every hidden state (state[0]), last state, cache."""
     if x.shape[1] == 0:
-        raise ValueError(f"expected a sequence of at least one step, got x of shape {x.shape}")
+        raise ValueError(
+            f"expected a sequence of at least one step, got x of shape {x.shape}"
+        )
     hidden, caches = np.empty((*x.shape[:2], state[0].shape[1])), []
     for t in range(x.shape[1]):
         *state, cache = step_forward(x[:, t], *state, *weights)
@@ -121,16 +145,17 @@ def _unroll_forward(step_forward, x, state, weights):
 
 
 def _unroll_backward(step_backward, dh, dstate, cache):
-    """Walk back through time: the gradients at x and at the first state, and the weights' summed over the steps.
+    """Walk back through time: gradients at x and the first state, sums for the weights.
 
-    dstate holds the gradients that arrive at the last state from beyond the sequence, one per part of the state.
+    dstate holds the gradients that arrive at the last state from beyond the sequence.
     """
     x_shape, caches = cache
-    dx, dweights = np.empty(x_shape), None
+    dx, dweights = np.empty(x_shape), []
     for t in reversed(range(x_shape[1])):
         dx[:, t], *grads = step_backward(dh[:, t] + dstate[0], *dstate[1:], caches[t])
         dstate, step = grads[: len(dstate)], grads[len(dstate) :]
-        dweights = step if dweights is None else [total + part for total, part in zip(dweights, step, strict=True)]
+        dweights = dweights or [0.0] * len(step)
+        dweights = [total + part for total, part in zip(dweights, step, strict=True)]
     return dx, *dstate, *dweights
 
 
@@ -142,8 +167,13 @@ def lstm_forward(
     W_h: Float[Array, "d_h 4*d_h"],
     b: Float[Array, " 4*d_h"],
 ) -> tuple[Float[Array, "batch time d_h"], Float[Array, "batch d_h"], tuple]:
-    """Run the cell over a sequence: the hidden state of every step, the last cell state, the cache (eq. lstm-step)."""
-    h, (_, c_T), cache = _unroll_forward(lstm_step_forward, x, (h_0, c_0), (W_x, W_h, b))
+    """Run the cell over a sequence (eq. lstm-step).
+
+    Returns the hidden state of every step, the last cell state and the cache.
+    """
+    h, (_, c_T), cache = _unroll_forward(
+        lstm_step_forward, x, (h_0, c_0), (W_x, W_h, b)
+    )
     return h, c_T, cache
 
 
@@ -174,8 +204,10 @@ def lstm_peephole_forward(
     p_f: Float[Array, " d_h"],
     p_o: Float[Array, " d_h"],
 ) -> tuple[Float[Array, "batch time d_h"], Float[Array, "batch d_h"], tuple]:
-    """Run the peephole cell over a sequence, as lstm_forward does (eq. lstm-peephole)."""
-    h, (_, c_T), cache = _unroll_forward(lstm_peephole_step_forward, x, (h_0, c_0), (W_x, W_h, b, p_i, p_f, p_o))
+    """Run the peephole cell over a sequence, like lstm_forward (eq. lstm-peephole)."""
+    h, (_, c_T), cache = _unroll_forward(
+        lstm_peephole_step_forward, x, (h_0, c_0), (W_x, W_h, b, p_i, p_f, p_o)
+    )
     return h, c_T, cache
 
 
@@ -194,7 +226,10 @@ def lstm_peephole_backward(
     Float[Array, " d_h"],
     Float[Array, " d_h"],
 ]:
-    """Backpropagate through time: (dx, dh_0, dc_0, dW_x, dW_h, db, dp_i, dp_f, dp_o) (eq. lstm-bptt)."""
+    """Backpropagate through time, to the peepholes as well (eq. lstm-bptt).
+
+    Returns (dx, dh_0, dc_0, dW_x, dW_h, db, dp_i, dp_f, dp_o).
+    """
     return _unroll_backward(lstm_peephole_step_backward, dh, (0.0, dc_T), cache)
 
 
@@ -206,15 +241,22 @@ def stacked_lstm_forward(
     W_up: Float[Array, "layers-1 d_h 4*d_h"],
     W_h: Float[Array, "layers d_h 4*d_h"],
     b: Float[Array, "layers 4*d_h"],
-) -> tuple[Float[Array, "batch time d_h"], Float[Array, "layers batch d_h"], Float[Array, "layers batch d_h"], tuple]:
+) -> tuple[
+    Float[Array, "batch time d_h"],
+    Float[Array, "layers batch d_h"],
+    Float[Array, "layers batch d_h"],
+    tuple,
+]:
     """Feed the hidden states of each layer to the one above (eq. lstm-stack).
 
-    W_x reads the input, W_up[l] reads the hidden states of layer l. Returns the hidden states of the top layer,
-    the last hidden and the last cell state of every layer, and the cache. Raises ValueError where the arguments
-    differ in their number of layers.
+    W_x reads the input, W_up[l] reads the hidden states of layer l. Returns the hidden
+    states of the top layer, the last hidden and the last cell state of every layer, and
+    the cache. Raises ValueError where the arguments differ in their number of layers.
     """
     c_T, h_T, caches = np.empty_like(c_0), np.empty_like(h_0), []
-    for layer, (W_in, h, c, W, bias) in enumerate(zip([W_x, *W_up], h_0, c_0, W_h, b, strict=True)):
+    for layer, (W_in, h, c, W, bias) in enumerate(
+        zip([W_x, *W_up], h_0, c_0, W_h, b, strict=True)
+    ):
         x, c_T[layer], cache = lstm_forward(x, h, c, W_in, W, bias)
         h_T[layer] = x[:, -1]
         caches.append(cache)
@@ -235,7 +277,10 @@ def stacked_lstm_backward(
     Float[Array, "layers d_h 4*d_h"],
     Float[Array, "layers 4*d_h"],
 ]:
-    """Backpropagate from the top layer down: (dx, dh_0, dc_0, dW_x, dW_up, dW_h, db) (eq. lstm-stack)."""
+    """Backpropagate from the top layer down (eq. lstm-stack).
+
+    Returns (dx, dh_0, dc_0, dW_x, dW_up, dW_h, db).
+    """
     per_layer = []
     for layer in reversed(range(len(cache))):
         dh = dh.copy()
@@ -244,7 +289,15 @@ def stacked_lstm_backward(
         per_layer.insert(0, grads)
     dh_0, dc_0, dW_in, dW_h, db = zip(*per_layer, strict=True)
     dW_up = np.array(dW_in[1:]).reshape(-1, *dW_h[0].shape)
-    return dh, np.array(dh_0), np.array(dc_0), dW_in[0], dW_up, np.array(dW_h), np.array(db)
+    return (
+        dh,
+        np.array(dh_0),
+        np.array(dc_0),
+        dW_in[0],
+        dW_up,
+        np.array(dW_h),
+        np.array(db),
+    )
 
 
 def gru_step_forward(
@@ -257,14 +310,18 @@ def gru_step_forward(
     reset: Literal["after", "before"] = "after",
     z_means: Literal["keep", "update"] = "keep",
 ) -> tuple[Float[Array, "batch d_h"], tuple]:
-    """Advance the gated recurrent unit by one step, in any of its four published conventions (eq. gru-step).
+    """Advance the gated recurrent unit by one step, in any of its four conventions.
 
-    reset says whether r multiplies h "after" the matrix product, r * (h W_hn + b_hn), or "before" it,
-    (r * h) W_hn + b_hn. z_means says what z = 1 does: "keep" the old state or "update" to the candidate.
-    Cho et al. 2014; torch and cuDNN use "after" and "keep". Raises ValueError for any other word.
+    reset says whether r multiplies h "after" the matrix product, r * (h W_hn + b_hn),
+    or "before" it, (r * h) W_hn + b_hn. z_means says what z = 1 does: "keep" the old
+    state or "update" to the candidate. Raises ValueError for any other word.
+    Eq. gru-step; Cho et al. 2014; torch and cuDNN use "after" and "keep".
     """
     if reset not in ("after", "before") or z_means not in ("keep", "update"):
-        raise ValueError(f"expected reset after/before and z_means keep/update, got {reset!r} and {z_means!r}")
+        raise ValueError(
+            "expected reset to be after or before and z_means keep or update, "
+            f"got {reset!r} and {z_means!r}"
+        )
     d_h = h.shape[1]
     a_x, W_hn = x @ W_x + b_x, W_h[:, 2 * d_h :]
     a_rz = a_x[:, : 2 * d_h] + h @ W_h[:, : 2 * d_h] + b_h[: 2 * d_h]
@@ -290,7 +347,10 @@ def gru_step_backward(
     Float[Array, " 3*d_h"],
     Float[Array, " 3*d_h"],
 ]:
-    """Turn the gradient at h of step t into (dx, dh, dW_x, dW_h, db_x, db_h) of step t-1 (eq. gru-step-backward)."""
+    """Turn the gradient at h of step t into those of its inputs.
+
+    Returns (dx, dh, dW_x, dW_h, db_x, db_h) (eq. gru-step-backward).
+    """
     x, h, W_x, W_h, r, z, n, h_n, reset, z_means = cache
     d_h = h.shape[1]
     W_hr, W_hz, W_hn = np.split(W_h, 3, axis=1)
@@ -321,8 +381,10 @@ def gru_forward(
     reset: Literal["after", "before"] = "after",
     z_means: Literal["keep", "update"] = "keep",
 ) -> tuple[Float[Array, "batch time d_h"], tuple]:
-    """Run the unit over a sequence: the hidden state of every step and the cache (eq. gru-step)."""
-    h, _, cache = _unroll_forward(gru_step_forward, x, (h_0,), (W_x, W_h, b_x, b_h, reset, z_means))
+    """Run the unit over a sequence: every hidden state and the cache (eq. gru-step)."""
+    h, _, cache = _unroll_forward(
+        gru_step_forward, x, (h_0,), (W_x, W_h, b_x, b_h, reset, z_means)
+    )
     return h, cache
 
 
@@ -337,5 +399,5 @@ def gru_backward(
     Float[Array, " 3*d_h"],
     Float[Array, " 3*d_h"],
 ]:
-    """Backpropagate through time: (dx, dh_0, dW_x, dW_h, db_x, db_h) (eq. lstm-bptt)."""
+    """Backpropagate to (dx, dh_0, dW_x, dW_h, db_x, db_h) (eq. lstm-bptt)."""
     return _unroll_backward(gru_step_backward, dh, (0.0,), cache)

@@ -1,4 +1,4 @@
-"""Torch twins of the recurrent cells, for autograd, and the way from torch.nn.LSTM's weights to ours."""
+"""Torch twins of the recurrent cells, and the weights of torch.nn.LSTM as ours."""
 
 from typing import Literal
 
@@ -34,7 +34,7 @@ def lstm_peephole_step_forward(
     p_f: Float[Tensor, " d_h"],
     p_o: Float[Tensor, " d_h"],
 ) -> tuple[Float[Tensor, "batch d_h"], Float[Tensor, "batch d_h"]]:
-    """Advance the peephole cell by one time step (eq. lstm-peephole); torch itself has none."""
+    """Advance the peephole cell by one step, which torch lacks (eq. lstm-peephole)."""
     a_i, a_f, a_g, a_o = (x @ W_x + h @ W_h + b).chunk(4, dim=1)
     c_t = (a_f + p_f * c).sigmoid() * c + (a_i + p_i * c).sigmoid() * a_g.tanh()
     return (a_o + p_o * c_t).sigmoid() * c_t.tanh(), c_t
@@ -50,7 +50,7 @@ def gru_step_forward(
     reset: Literal["after", "before"] = "after",
     z_means: Literal["keep", "update"] = "keep",
 ) -> Float[Tensor, "batch d_h"]:
-    """Advance the gated recurrent unit by one step, in any of its four conventions (eq. gru-step)."""
+    """Advance the gated recurrent unit in any of its conventions (eq. gru-step)."""
     x_r, x_z, x_n = (x @ W_x + b_x).chunk(3, dim=1)
     h_r, h_z, h_n = (h @ W_h + b_h).chunk(3, dim=1)
     r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
@@ -65,9 +65,12 @@ def load_torch_weights(
     weight_hh: Float[Array, "gates d_h"],
     bias_ih: Float[Array, " gates"],
     bias_hh: Float[Array, " gates"],
-) -> tuple[Float[Array, "d_in gates"], Float[Array, "d_h gates"], Float[Array, " gates"]]:
-    """Turn the four parameters of one torch.nn.LSTM layer, as NumPy arrays, into our (W_x, W_h, b).
+) -> tuple[
+    Float[Array, "d_in gates"], Float[Array, "d_h gates"], Float[Array, " gates"]
+]:
+    """Turn the four parameters of a torch.nn.LSTM layer into our (W_x, W_h, b).
 
-    torch multiplies from the left and keeps two biases of which only the sum matters; the gate order is ours.
+    torch multiplies from the left and keeps two biases of which only the sum matters;
+    its gate order is ours.
     """
     return weight_ih.T.copy(), weight_hh.T.copy(), bias_ih + bias_hh

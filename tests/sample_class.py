@@ -160,18 +160,18 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
     result = course.api(folder).generate_feedback(stem)
     if not result["success"]:
         raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
-    table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s")
-    table.add_column("student", no_wrap=True, min_width=max(map(len, students)))
-    table.add_column("points", no_wrap=True, min_width=9, justify="right")
-    table.add_column("as it must be", no_wrap=True, min_width=3)
-    table.add_column("the feedback says", no_wrap=True, overflow="ellipsis")
+    table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s", expand=True)
+    table.add_column("student", no_wrap=True)
+    table.add_column("points", no_wrap=True, justify="right")
+    table.add_column("right", no_wrap=True)
+    table.add_column("the feedback says", no_wrap=True, overflow="ellipsis", ratio=1)
     fine = True
     for record in records:
         submission = students[record.student]
         problem = verdict_problem(folder, stem, submission) if not record.problem else ""
         good = submission.graded == (not record.problem) and not problem
         fine = fine and good
-        marks = f"{record.points:g} / {record.out_of:g}" if not record.problem else "–"
+        marks = f"{record.points:g}/{record.out_of:g}" if not record.problem else "–"
         table.add_row(record.student, marks, "yes" if good else "NO", problem or record.problem or submission.says)
     console.print(table)
     return fine

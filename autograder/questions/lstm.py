@@ -42,10 +42,12 @@ def backward_slip(message: str, forward: Function, backward: Function, *edits: t
 
 
 def calling(function: Function, **others: Function) -> Function:
-    """The function with others in place of those that it calls by these names."""
+    """The function with others in place of those that it calls by these names; their edits are its own."""
     bare = inspect.unwrap(function)
     assert isinstance(bare, FunctionType)
-    return FunctionType(bare.__code__, {**bare.__globals__, **others}, bare.__name__, bare.__defaults__)
+    made = FunctionType(bare.__code__, {**bare.__globals__, **others}, bare.__name__, bare.__defaults__)
+    made.edits = tuple(edit for other in others.values() for edit in getattr(other, "edits", ()))  # type: ignore[attr-defined]
+    return made
 
 
 def with_inputs(make: Draw, **values: object) -> Draw:
@@ -385,7 +387,7 @@ SEQUENCE_BACKWARD = Question(
         "weights overwritten": walk_slip(
             "dW_x, dW_h and db are overwritten at every step, so only the first step of the sequence is left in "
             "them: the same weights served at all steps, so add the steps up",
-            (f"step if dweights is None else {SUM_OVER_TIME}", "step"),
+            (SUM_OVER_TIME, "step"),
         ),
         "bias overwritten": walk_slip(
             "db is summed over the batch but not over time: add up db of all steps, as you do with dW_x and dW_h",

@@ -31,6 +31,7 @@ STYLE_COLOR = re.compile(r'(?<=[";])((?:border-|background-)?color):([^;"]+);')
 # The environments that LaTeX numbers by itself: the number comes from Sphinx, so KaTeX gets the starred form.
 NUMBERED_ENVIRONMENT = re.compile(r"\\(begin|end)\{(align|alignat|equation|gather)\}")
 CLOSE_BEFORE = re.compile(r"[(\[“‘]+$")
+WORD_JOINER = "\u2060"
 CLOSE_BEHIND = re.compile(r"[.,;:!?)\]”’…-]+")
 
 
@@ -121,7 +122,7 @@ class KeepPunctuation(SphinxPostTransform):
                     kept.insert(0, nodes.Text(opening[0]))
                     parent[here - 1] = nodes.Text(before[: opening.start()])
                 if closing:
-                    kept += nodes.Text(closing[0])
+                    kept += nodes.Text(WORD_JOINER + closing[0])  # the box of a formula ends with a place to break
                     parent[here + 1] = nodes.Text(after[closing.end() :])
 
 

@@ -193,6 +193,8 @@ class Given(SphinxDirective):
 class Solution(SphinxDirective):
     """The reference of a function that an exercise asks for, closed, and left out of the class edition.
 
+    Its private helpers come with it.
+
     `:file: solutions/lstm_torch.py` quotes the function of that name in another file than the one it answers.
     """
 
@@ -219,13 +221,10 @@ class Solution(SphinxDirective):
         except UserError as error:
             raise self.error(str(error)) from None
         place = f" in `{file}`" if "file" in self.options else ""
-        return [
-            f"~~~~{{dropdown}} Reference: `{name}`{place} (try exercise {number} first)",
-            f"```{{literalinclude}} /{file}",
-            f":pyobject: {name}",
-            "```",
-            "~~~~",
-        ]
+        lines = [f"~~~~{{dropdown}} Reference: `{name}`{place} (try exercise {number} first)"]
+        for function in [name] if place else [*stubs.helpers_of(name), name]:
+            lines += [f"```{{literalinclude}} /{file}", f":pyobject: {function}", "```"]
+        return [*lines, "~~~~"]
 
 
 def check_edition(app: Sphinx, config: Any) -> None:

@@ -8,14 +8,13 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import yaml
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-ROOT = Path(__file__).resolve().parents[2]
+from autograder.blocks import ROOT
+
 SITE = ROOT / "_build" / "html"
 THEMES = ("light", "dark")
 FLAGS = (
@@ -30,23 +29,6 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-
-
-def pages() -> list[str]:
-    """Every page of the table of contents, without suffix, in reading order."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    found = [toc["root"]]
-
-    def collect(node: Any) -> None:
-        if isinstance(node, dict):
-            found.extend([node["file"]] if "file" in node else [])
-            collect(list(node.values()))
-        elif isinstance(node, list):
-            for child in node:
-                collect(child)
-
-    collect(toc)
-    return found
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from selenium.webdriver import Chrome
 
-from tests.site.browsing import ROOT, THEMES, browser, open_page, pages, served, set_theme, set_width
+from autograder.blocks import ROOT, pages
+from tests.site.browsing import THEMES, browser, open_page, served, set_theme, set_width
 
 FOLDER = ROOT / "_build" / "screenshots"
 WIDTHS = (1280, 390)

@@ -11,7 +11,9 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.site.browsing import ROOT, SITE, THEMES, open_page, pages, set_width
+from autograder import stubs
+from autograder.blocks import ROOT, pages
+from tests.site.browsing import SITE, THEMES, open_page, set_width
 from tests.site.conftest import Look
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -141,6 +143,7 @@ def test_every_hint_opens_with_a_click(page: str, site: str, driver: Chrome) -> 
 @every_chapter
 def test_a_chapter_quotes_what_an_exercise_asks_for_only_where_it_can_be_left_out(page: str) -> None:
     asked = {name for exercise_page in EXERCISES for name in questions(exercise_page)}
+    asked |= {helper for name in asked for helper in stubs.helpers_of(name)}
     quoted = re.findall(r"^:pyobject:\s*(\w+)", source(page), re.MULTILINE)
     assert asked & set(quoted) == set(), "quote these with {solution}, not with {literalinclude}"
 
