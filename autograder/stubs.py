@@ -50,26 +50,18 @@ def _parameters(node: ast.FunctionDef) -> list[ast.arg]:
 
 def _signature(node: ast.FunctionDef) -> str:
     """The `def` line without annotations; a Triton kernel keeps its tl.constexpr marks, which are code."""
-    arguments = node.args
-    bare = ast.arguments(
-        posonlyargs=[_bare(arg) for arg in arguments.posonlyargs],
-        args=[_bare(arg) for arg in arguments.args],
-        vararg=arguments.vararg,
-        kwonlyargs=[_bare(arg) for arg in arguments.kwonlyargs],
-        kw_defaults=arguments.kw_defaults,
-        kwarg=arguments.kwarg,
-        defaults=arguments.defaults,
-    )
+    bare = ast.parse(f"def f({ast.unparse(node.args)}): ...").body[0]
+    assert isinstance(bare, ast.FunctionDef)
+    for argument in _parameters(bare):
+        if argument.annotation is not None and ast.unparse(argument.annotation) != "tl.constexpr":
+            argument.annotation = None
     decorators = "".join(f"@{ast.unparse(decorator)}\n" for decorator in node.decorator_list)
-    text = ast.unparse(bare)
-    if len(text) > 90:
-        text = "\n" + textwrap.fill(text, width=96, initial_indent="    ", subsequent_indent="    ") + "\n"
+    text = ast.unparse(bare.args)
+    if len(text) > 66:
+        kept = text.replace(": ", ":\0")  # no break between an argument and its mark
+        lines = textwrap.wrap(kept, width=84, initial_indent="    ", subsequent_indent="    ")
+        text = "\n".join(["", *lines, ""]).replace("\0", " ")
     return f"{decorators}def {node.name}({text}):"
-
-
-def _bare(arg: ast.arg) -> ast.arg:
-    keep = arg.annotation is not None and ast.unparse(arg.annotation) == "tl.constexpr"
-    return ast.arg(arg=arg.arg, annotation=arg.annotation if keep else None)
 
 
 def _shape(annotation: ast.expr | None) -> str | None:
@@ -88,17 +80,12 @@ def _shape(annotation: ast.expr | None) -> str | None:
     return None
 
 
-def _returns(file: Path, annotation: ast.expr | None) -> Iterator[str]:
-    """The shapes of what comes back, in order; an alias of the module (Name = tuple[...]) is followed."""
+def _returns(annotation: ast.expr | None) -> Iterator[str]:
+    """The shapes of what comes back, in order; a bare `tuple` among them is the cache."""
     match annotation:
-        case ast.Name(id=alias):
-            for node in ast.parse(file.read_text(encoding="utf-8")).body:
-                match node:
-                    case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == alias:
-                        yield from _returns(file, value)
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=parts)):
             for part in parts:
-                yield from _returns(file, part) if not isinstance(part, ast.Name) else ["cache"]
+                yield from ["cache"] if isinstance(part, ast.Name) else _returns(part)
         case _:
             shape = _shape(annotation)
             if shape:
@@ -114,7 +101,7 @@ def _docstring(definition: Definition) -> str:
     if known:
         width = max(len(name) for name in known)
         lines += ["", "Shapes:", *(f"    {name:<{width}}  {shape}" for name, shape in known.items())]
-        lines += [f"    returns {', '.join(_returns(definition.file, node.returns))}"]
+        lines += [f"    returns {', '.join(_returns(node.returns))}"]
     return "\n".join(lines)
 
 

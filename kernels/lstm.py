@@ -32,9 +32,10 @@ def lstm_step_kernel(
 ):  # fmt: skip
     """Compute a tile of BLOCK_B rows and BLOCK_H columns of h_t and c_t (eq. lstm-step).
 
-    Program (p, q) has the p-th block of rows and the q-th of columns; it sums products by blocks of BLOCK_K.
-    Row r of x starts at x_ptr + r * x_stride, likewise for h and c. All else is contiguous: rows of 4 * d_h
-    in the weights, of d_h in h_t and c_t. Unless gates_ptr is None, i, f, g, o go there, in rows of 4 * d_h.
+    Program (p, q) has the p-th block of rows and the q-th of columns; it sums products
+    by blocks of BLOCK_K. Row r of x starts at x_ptr + r * x_stride, likewise for h and c.
+    All else is contiguous: rows of 4 * d_h in the weights, of d_h in h_t and c_t. Unless
+    gates_ptr is None, i, f, g, o go there, in rows of 4 * d_h.
     """
     rows = tl.program_id(0) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
     cols = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)[None, :]
