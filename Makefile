@@ -16,15 +16,18 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.pyc' 2>/dev/null)
 
-.PHONY: all setup site class lab test lint clean
+SAMPLE := $(CURDIR)/_build/sample_course
 
-all: site class
+.PHONY: all setup site assignments class lab test lint clean
+
+all: site assignments class
 	@echo
-	@echo "The site         $(CURDIR)/_build/html/index.html"
-	@echo "Assignments      $(CURDIR)/course/release/"
-	@echo "Gradebook        $(CURDIR)/course/gradebook.db"
-	@echo "Feedback         $(CURDIR)/course/feedback/"
-	@echo "Next             make test, make lab, or python -m autograder --help"
+	@echo "The site             $(CURDIR)/_build/html/index.html"
+	@echo "The assignments      $(CURDIR)/course/release/"
+	@echo "A sample class       $(SAMPLE)/submitted/"
+	@echo "  its gradebook      $(SAMPLE)/gradebook.db"
+	@echo "  its feedback       $(SAMPLE)/feedback/"
+	@echo "Next                 make test, make lab, or $(BIN)/python -m autograder --help"
 
 setup: $(VENV)/.ready
 
@@ -42,19 +45,25 @@ _build/site-$(EDITION): $(VENV)/.ready $(SOURCES) _config.yml _toc.yml
 	@rm -f _build/site-*
 	@touch $@
 
-class: course/.graded
+# The course of a real class: what lies in submitted/ and in its gradebook is never touched.
+assignments: course/.released
 
-course/.graded: $(VENV)/.ready $(SOURCES) _toc.yml tests/sample_class.py
+course/.released: $(VENV)/.ready $(SOURCES) _toc.yml
 	$(BIN)/python -m autograder build
 	$(BIN)/python -m autograder release
-	$(BIN)/python -m tests.sample_class
 	@touch $@
 
-lab: class
+class: $(SAMPLE)/.graded
+
+$(SAMPLE)/.graded: $(VENV)/.ready $(SOURCES) _toc.yml tests/sample_class.py
+	$(BIN)/python -m tests.sample_class $(SAMPLE)
+	@touch $@
+
+lab: assignments
 	$(BIN)/jupyter lab --notebook-dir course/release
 
 # The exercise notebooks with their solutions, executed: what nbval runs again.
-_build/exercises/.executed: course/.graded
+_build/exercises/.executed: course/.released
 	@rm -rf _build/exercises && mkdir -p _build && cp -r course/source _build/exercises
 	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace _build/exercises/*/*.ipynb
 	@touch $@
@@ -69,5 +78,6 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+# course/ stays: it may hold the gradebook of a class.
 clean:
-	rm -rf _build course .pytest_cache .mypy_cache .ruff_cache
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache

@@ -1,23 +1,34 @@
 """The trusted side of a question: fresh cases, the answers of a submission, a verdict."""
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from autograder.check import Answer, Call, Verdict, call_of, examine
+from autograder.errors import UserError
 from autograder.question import Question, make_task
 
+SECRET_BYTES = 32
 Ask = Callable[[Call], Answer]
 
 
 def course_secret(course: Path) -> bytes:
-    """Return the secret from which all seeds of a course derive; make it when the course has none yet."""
+    """Return the secret from which all seeds of a course derive; make it when the course has none yet.
+
+    Raises UserError if the file has been damaged.
+    """
     file = course / ".secret"
     if not file.exists():
-        file.touch(mode=0o600)
-        file.write_bytes(secrets.token_bytes(32))
-    return file.read_bytes()
+        new = file.with_name(f".secret-{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(SECRET_BYTES))
+        new.rename(file)  # whole or not at all, whenever this process is killed
+    secret = file.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise UserError(f"{file} is damaged: restore it, or delete it and grade everybody again with new inputs")
+    return secret
 
 
 def seed(secret: bytes, student: str, question: str) -> int:

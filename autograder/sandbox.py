@@ -147,29 +147,25 @@ class Sandbox:
     def child(self) -> Iterator["Child"]:
         """Fork a child for one submission; afterwards it and all that it started are dead."""
         ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                try:
-                    socket.send_fds(self._control, [FORK], [theirs.fileno()])
-                    alive = self._confirmed(START_SECONDS)
-                except OSError:
-                    alive = False
-            if not alive:
+        with ours, theirs:
+            if not self._commanded(FORK, theirs.fileno()):
                 self._restart()
-                raise ChildDiedError("the sandbox had to be started again")
+                if not self._commanded(FORK, theirs.fileno()):
+                    raise UserError("the sandbox starts but can't fork: is the machine out of memory or processes?")
+            theirs.close()
             try:
                 yield Child(ours)
             finally:
-                self._kill()
+                if not self._commanded(KILL):
+                    self._restart()
 
-    def _kill(self) -> None:
+    def _commanded(self, command: bytes, *descriptors: int) -> bool:
+        """Send a command to the zygote; false if it is gone."""
         try:
-            self._control.sendall(KILL)
-            done = self._confirmed(START_SECONDS)
+            socket.send_fds(self._control, [command], descriptors)
         except OSError:
-            done = False
-        if not done:
-            self._restart()
+            return False
+        return self._confirmed(START_SECONDS)
 
     def _restart(self) -> None:
         self.close()

@@ -1,8 +1,10 @@
 """A class to grade: honest, mistaken, hostile and unlucky submissions of a block, with the verdict each must get.
 
-`python -m tests.sample_class` makes the class in course/, grades it, writes the feedback and prints the marks.
+`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes the feedback and
+prints the marks. What was in the folder is deleted.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -149,6 +151,7 @@ def verdict_problem(folder: Path, stem: str, submission: Submission) -> str:
 
 def grade_class(folder: Path, stem: str, console: Console) -> bool:
     """Hand in, grade and write the feedback of a block's class; print the marks. True if all are as they must be."""
+    course.release(folder, stem)
     released = nbformat.read(folder / "release" / stem / f"{stem}.ipynb", 4)
     students = {submission.student: submission for submission in submissions(stem, released)}
     for submission in students.values():
@@ -179,8 +182,11 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
 
 def main() -> None:
     console = Console()
+    folder = Path(sys.argv[1])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        fine = [grade_class(course.FOLDER, stem, console) for stem in blocks.stems()]
+        fine = [grade_class(folder, stem, console) for stem in blocks.stems()]
     except UserError as error:
         sys.exit(f"sample class: {error}")
     if not all(fine):

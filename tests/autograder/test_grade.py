@@ -93,6 +93,12 @@ def test_seeds_differ_by_student_and_question_and_stay(tmp_path):
     assert judge.seed(secret, "ada", "one") in seeds
 
 
+def test_a_damaged_secret_is_refused_rather_than_used(tmp_path):
+    (tmp_path / ".secret").write_bytes(b"")
+    with pytest.raises(UserError, match="is damaged"):
+        judge.course_secret(tmp_path)
+
+
 def test_an_assignment_that_was_never_released_is_refused(classroom):
     shutil.rmtree(classroom / "release")
     with pytest.raises(UserError, match="never released"):

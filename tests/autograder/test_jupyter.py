@@ -44,6 +44,7 @@ def test_the_solved_notebook_gets_all_points_from_its_own_checks(lstm_course):
 @pytest.fixture
 def jupyterlab(lstm_course, tmp_path, monkeypatch):
     """A JupyterLab on a copy of the release; yields its address."""
+    browsing.require_chromium()
     shutil.copytree(lstm_course / "release", tmp_path / "release")
     for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(variable, str(tmp_path / variable.lower()))

@@ -196,6 +196,16 @@ def test_the_zygote_is_started_again_when_a_submission_kills_every_process(sandb
     assert printed(sandbox, "print('next')") == "next"
 
 
+def test_a_zygote_that_died_between_two_submissions_costs_neither():
+    sandbox = Sandbox("bwrap")
+    try:
+        sandbox._process.kill()
+        sandbox._process.wait()
+        assert printed(sandbox, "print('next')") == "next"
+    finally:
+        sandbox.close()
+
+
 def test_too_much_memory_is_an_error_of_the_cell(sandbox):
     reply = run(sandbox, "import numpy as np; np.ones(1 << 30)")
     assert reply["error"][0].endswith("MemoryError")

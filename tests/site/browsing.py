@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -53,11 +55,18 @@ def served() -> Iterator[str]:
             thread.join()
 
 
+def require_chromium() -> None:
+    """Skip a test where there is no browser; on CI there must be one."""
+    missing = [name for name in ("chromium", "chromedriver") if not shutil.which(name)]
+    if missing and not os.environ.get("CI"):
+        pytest.skip(f"{' and '.join(missing)} not installed: `make setup` says how")
+
+
 @contextmanager
 def browser() -> Iterator[Chrome]:
     """Start a headless Chromium with an empty profile that records requests and console messages."""
     options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    options.binary_location = shutil.which("chromium") or ""
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         for flag in (*FLAGS, f"--user-data-dir={profile}"):

@@ -55,6 +55,7 @@ def site() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def driver(site: str) -> Iterator[Chrome]:
+    browsing.require_chromium()
     with browsing.browser() as driver:
         yield driver
 
