@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ from autograder import blocks, compose, stubs
 from autograder.errors import UserError
 
 FOLDER = blocks.ROOT / "course"
+PUBLIC_FILES = ("check.py", "cases.npz")
 AUTOGRADE_PREPROCESSORS = [
     "autograder.execute.JudgedExecute",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
@@ -30,10 +32,23 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "deep-learning-block-by-block"
     config.Exchange.root = str(course / "exchange")
+    config.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", *PUBLIC_FILES]
+    config.GenerateAssignment.post_convert_hook = "autograder.course.hand_out"
     config.Autograde.autograde_preprocessors = AUTOGRADE_PREPROCESSORS
     config.ClearSolutions.code_stub = {"python": stubs.BODY}
     config.JudgedExecute.sandbox = sandbox
     return config
+
+
+def hand_out(assignment: str, student: str, notebooks: list[str]) -> None:
+    """Put check.py and the public cases beside a released notebook: nbgrader's hook after generate_assignment.
+
+    nbgrader itself ignores them, or it would copy them beside every graded notebook and every feedback page.
+    """
+    for notebook in notebooks:
+        source = Path(notebook).resolve().parent
+        for name in PUBLIC_FILES:
+            shutil.copyfile(source / name, source.parent.parent / "release" / assignment / name)
 
 
 def api(course: Path, sandbox: str = "bwrap") -> NbGraderAPI:
@@ -56,9 +71,10 @@ def release(course: Path, stem: str) -> Path:
     if not (course / "source" / blocks.require(stem) / f"{stem}.ipynb").exists():
         compose.build(stem, course)
     result = api(course).generate_assignment(stem, force=True, create=True)
-    if not result["success"]:
+    folder = course / "release" / stem
+    if not result["success"] or not all((folder / name).exists() for name in PUBLIC_FILES):
         raise UserError(f"nbgrader could not release {stem}: {reason(result)}")
-    return course / "release" / stem
+    return folder
 
 
 def reason(result: dict[str, str]) -> str:

@@ -57,6 +57,8 @@ def test_a_class_lands_in_gradebook_and_feedback(classroom, sandbox):
     assert in_gradebook(classroom) == {name: records[name].points for name in ("ada", "blaise", "carl")}
 
     assert course.api(classroom).generate_feedback("lstm")["success"]
+    for folder in ("autograded", "feedback"):  # the public cases are large, and a class has many students
+        assert [path.suffix for path in (classroom / folder / "carl/lstm").iterdir()] in ([".ipynb"], [".html"])
     feedback = (classroom / "feedback/carl/lstm/lstm.html").read_text(encoding="utf-8")
     assert "tanh" in feedback
     assert "Looks like:" in feedback
