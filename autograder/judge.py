@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from autograder.check import Answer, Call, Verdict, call_of, examine
@@ -43,7 +44,7 @@ def judge(question: Question, points: float, seed: int, ask: Ask) -> Verdict:
     `ask` may raise TimeoutError, or ConnectionError when the submission's process is gone: this question then ends
     there, with an error for each case that is left.
     """
-    task = make_task(question, points, seed)
+    task = make_task(replace(question, mistakes={}), points, seed)
     answers: list[Answer] = []
     error = ""
     for case in task.cases:
@@ -56,4 +57,7 @@ def judge(question: Question, points: float, seed: int, ask: Ask) -> Verdict:
             except ConnectionError:
                 error = "the process ended during the call: did it exit, or run out of memory?"
         answers.append(Answer(error=error))
-    return examine(task, answers, reveal=False)
+    verdict = examine(task, answers, reveal=False)
+    if verdict.points == verdict.out_of:
+        return verdict
+    return examine(make_task(question, points, seed), answers, reveal=False)  # again, with the mistakes to name

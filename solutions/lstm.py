@@ -322,18 +322,18 @@ def gru_step_forward(
             "expected reset to be after or before and z_means keep or update, "
             f"got {reset!r} and {z_means!r}"
         )
-    d_h = h.shape[1]
-    a_x, W_hn = x @ W_x + b_x, W_h[:, 2 * d_h :]
-    a_rz = a_x[:, : 2 * d_h] + h @ W_h[:, : 2 * d_h] + b_h[: 2 * d_h]
-    r, z = np.split(sigmoid(a_rz), 2, axis=1)
-    if reset == "after":
-        h_n = h @ W_hn + b_h[2 * d_h :]
-        n = np.tanh(a_x[:, 2 * d_h :] + r * h_n)
-    else:
-        h_n = r * h
-        n = np.tanh(a_x[:, 2 * d_h :] + h_n @ W_hn + b_h[2 * d_h :])
+    W_hr, W_hz, W_hn = np.split(W_h, 3, axis=1)
+    b_hr, b_hz, b_hn = np.split(b_h, 3)
+    u_r, u_z, u_n = np.split(x @ W_x + b_x, 3, axis=1)
+    r = sigmoid(u_r + h @ W_hr + b_hr)
+    z = sigmoid(u_z + h @ W_hz + b_hz)
+    after = reset == "after"
+    q = h if after else r * h
+    v_n = q @ W_hn + b_hn
+    n = np.tanh(u_n + (r * v_n if after else v_n))
     keep = z if z_means == "keep" else 1 - z
-    return keep * h + (1 - keep) * n, (x, h, W_x, W_h, r, z, n, h_n, reset, z_means)
+    h_t = keep * h + (1 - keep) * n
+    return h_t, (x, h, W_x, W_h, r, z, n, q, v_n, after, z_means)
 
 
 def gru_step_backward(
@@ -351,24 +351,20 @@ def gru_step_backward(
 
     Returns (dx, dh, dW_x, dW_h, db_x, db_h) (eq. gru-step-backward).
     """
-    x, h, W_x, W_h, r, z, n, h_n, reset, z_means = cache
-    d_h = h.shape[1]
+    x, h, W_x, W_h, r, z, n, q, v_n, after, z_means = cache
     W_hr, W_hz, W_hn = np.split(W_h, 3, axis=1)
     keep, sign = (z, 1) if z_means == "keep" else (1 - z, -1)
     da_n = dh * (1 - keep) * (1 - n**2)
     da_z = sign * dh * (h - n) * z * (1 - z)
-    if reset == "after":
-        dr, db_hn = da_n * h_n, da_n * r
-        dh_n, dW_hn = db_hn @ W_hn.T, h.T @ db_hn
-    else:
-        drh, db_hn = da_n @ W_hn.T, da_n
-        dr, dh_n, dW_hn = drh * h, drh * r, h_n.T @ da_n
-    da_r = dr * r * (1 - r)
-    da_x = np.concatenate([da_r, da_z, da_n], axis=1)
-    dh_prev = dh * keep + da_r @ W_hr.T + da_z @ W_hz.T + dh_n
-    dW_h = np.concatenate([h.T @ da_x[:, : 2 * d_h], dW_hn], axis=1)
-    db_h = np.concatenate([da_x[:, : 2 * d_h], db_hn], axis=1).sum(axis=0)
-    return da_x @ W_x.T, dh_prev, x.T @ da_x, dW_h, da_x.sum(axis=0), db_h
+    dv_n = da_n * r if after else da_n
+    dq = dv_n @ W_hn.T
+    da_r = (da_n * v_n if after else dq * h) * r * (1 - r)
+    dh_by_n = dq if after else dq * r
+    dh_prev = dh * keep + da_r @ W_hr.T + da_z @ W_hz.T + dh_by_n
+    du = np.concatenate([da_r, da_z, da_n], axis=1)
+    dv = np.concatenate([da_r, da_z, dv_n], axis=1)
+    dW_h = np.concatenate([h.T @ da_r, h.T @ da_z, q.T @ dv_n], axis=1)
+    return du @ W_x.T, dh_prev, x.T @ du, dW_h, du.sum(axis=0), dv.sum(axis=0)
 
 
 def gru_forward(

@@ -50,12 +50,21 @@ def gru_step_forward(
     reset: Literal["after", "before"] = "after",
     z_means: Literal["keep", "update"] = "keep",
 ) -> Float[Tensor, "batch d_h"]:
-    """Advance the gated recurrent unit in any of its conventions (eq. gru-step)."""
-    x_r, x_z, x_n = (x @ W_x + b_x).chunk(3, dim=1)
-    h_r, h_z, h_n = (h @ W_h + b_h).chunk(3, dim=1)
-    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
-    reset_before = (r * h) @ W_h.chunk(3, dim=1)[2] + b_h.chunk(3)[2]
-    n = (x_n + (reset_before if reset == "before" else r * h_n)).tanh()
+    """Advance the gated recurrent unit in any of its conventions (eq. gru-step).
+
+    Raises ValueError for any other word than those of the annotations.
+    """
+    if reset not in ("after", "before") or z_means not in ("keep", "update"):
+        raise ValueError(f"unknown convention: reset {reset!r}, z_means {z_means!r}")
+    W_hr, W_hz, W_hn = W_h.chunk(3, dim=1)
+    b_hr, b_hz, b_hn = b_h.chunk(3)
+    u_r, u_z, u_n = (x @ W_x + b_x).chunk(3, dim=1)
+    r = (u_r + h @ W_hr + b_hr).sigmoid()
+    z = (u_z + h @ W_hz + b_hz).sigmoid()
+    if reset == "after":
+        n = (u_n + r * (h @ W_hn + b_hn)).tanh()
+    else:
+        n = (u_n + (r * h) @ W_hn + b_hn).tanh()
     keep = z if z_means == "keep" else 1 - z
     return keep * h + (1 - keep) * n
 

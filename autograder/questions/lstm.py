@@ -419,8 +419,8 @@ def with_convention(make: Draw, reset: str, z_means: str) -> Draw:
 def one_convention(reset: str | None, z_means: str | None) -> Mistake:
     """The unit that ignores one of its two arguments, or both, and always does the same."""
     edits = {
-        "after": ('if reset == "after":', "if True:"),
-        "before": ('if reset == "after":', "if False:"),
+        "after": ('after = reset == "after"', "after = True"),
+        "before": ('after = reset == "after"', "after = False"),
         "keep": ('z if z_means == "keep" else 1 - z', "z"),
         "update": ('z if z_means == "keep" else 1 - z', "1 - z"),
     }
@@ -456,7 +456,7 @@ GRU_STEP = Question(
         "reset the other way round": slip(
             'the two meanings of reset are exchanged: "after" is r * (h W_hn + b_hn), "before" is (r * h) W_hn + b_hn',
             gru_step_forward,
-            ('if reset == "after"', 'if reset == "before"'),
+            ('after = reset == "after"', 'after = reset == "before"'),
         ),
         "z the other way round": slip(
             'the two meanings of z are exchanged: "keep" is z * h + (1 - z) * n, "update" is (1 - z) * h + z * n',
@@ -467,23 +467,21 @@ GRU_STEP = Question(
             "the blocks of columns belong to r, z, n in this order, as in torch; yours reads them as z, r, n, which "
             "is the order of Keras",
             gru_step_forward,
-            ("r, z = np.split", "z, r = np.split"),
+            ("W_hr, W_hz, W_hn =", "W_hz, W_hr, W_hn ="),
+            ("b_hr, b_hz, b_hn =", "b_hz, b_hr, b_hn ="),
+            ("u_r, u_z, u_n =", "u_z, u_r, u_n ="),
         ),
         "b_hn outside": slip(
             'with reset "after", the bias b_hn is inside the product with r: r * (h W_hn + b_hn); yours adds it '
             "outside. That is why the GRU needs two biases",
             gru_step_forward,
-            ("h_n = h @ W_hn + b_h[2 * d_h :]\n", "h_n = h @ W_hn\n"),
-            ("a_x[:, 2 * d_h :] + r * h_n)", "a_x[:, 2 * d_h :] + r * h_n + b_h[2 * d_h :])"),
+            ("v_n = q @ W_hn + b_hn", "v_n = q @ W_hn"),
+            ("np.tanh(u_n +", "np.tanh(b_hn + u_n +"),
         ),
         "sigmoid for n": slip(
             "the candidate n goes through tanh, not through the sigmoid: only r and z are gates",
             gru_step_forward,
-            ("np.tanh(a_x[:, 2 * d_h :] + r * h_n)", "sigmoid(a_x[:, 2 * d_h :] + r * h_n)"),
-            (
-                "np.tanh(a_x[:, 2 * d_h :] + h_n @ W_hn + b_h[2 * d_h :])",
-                "sigmoid(a_x[:, 2 * d_h :] + h_n @ W_hn + b_h[2 * d_h :])",
-            ),
+            ("np.tanh(u_n", "sigmoid(u_n"),
         ),
     },
     edges={
