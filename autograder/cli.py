@@ -135,7 +135,8 @@ def doctor() -> None:
     )
     for kind in ("bwrap", "none"):
         try:
-            sandbox.Sandbox(kind).close()
-            click.echo(f"--sandbox {kind}: works, with {', '.join(sandbox.layers(kind))}")
+            started = sandbox.Sandbox(kind)
+            started.close()
+            click.echo(f"--sandbox {kind}: works, with {', '.join(started.layers)}")
         except UserError as error:
             click.echo(f"--sandbox {kind}: {error}")

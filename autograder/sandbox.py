@@ -1,7 +1,8 @@
 """Start the zygote behind bubblewrap, and open confined children for submissions.
 
 Layers: bubblewrap (system libraries and this interpreter read-only, no course, no home, no network, its own PID
-namespace, a small scratch folder in memory), resource limits (zygote.py), and a wall clock for every request.
+namespace, a small scratch folder in memory), what confine.py adds in each child, resource limits (zygote.py), and a
+wall clock for every request.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from typing import Any
 
 from autograder import wire
 from autograder.check import Answer, Call
+from autograder.confine import NAMES
 from autograder.errors import UserError
 from autograder.zygote import DONE, FORK, KILL
 
@@ -27,6 +29,7 @@ HERE = Path(__file__).resolve().parent
 INSIDE = (
     "__init__.py",
     "check.py",
+    "confine.py",
     "wire.py",
     "worker.py",
     "zygote.py",
@@ -45,11 +48,6 @@ ENVIRONMENT = {
 
 class ChildDiedError(ConnectionError):
     """The submission's process ended, or sent what is no answer."""
-
-
-def layers(sandbox: str) -> tuple[str, ...]:
-    """Name the layers of confinement that a run with this --sandbox has."""
-    return ("bubblewrap", "rlimits", "wall clock") if sandbox == "bwrap" else ("rlimits", "wall clock")
 
 
 def _bubblewrap(descriptor: int) -> list[str]:
@@ -131,10 +129,13 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
-        if not self._confirmed(START_SECONDS):
+        held = self._control.recv(1) if self._confirmed(START_SECONDS) else b""
+        if not held:
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
             raise UserError(f"the sandbox did not start: {text.splitlines()[-1] if text else 'no answer'}")
+        own = [name for bit, name in NAMES.items() if held[0] & bit]
+        self.layers = [*(["bubblewrap"] if self.kind == "bwrap" else []), *own, "resource limits", "wall clock"]
 
     def _confirmed(self, seconds: float) -> bool:
         self._control.settimeout(seconds)

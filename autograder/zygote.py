@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+from autograder.confine import confine
+
 FORK, KILL, DONE = b"f", b"k", b"d"
 PR_SET_DUMPABLE = 4
 GIGABYTE = 1 << 30
@@ -70,6 +72,7 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
     home = scratch / "home"
     home.mkdir()
     os.chdir(home)
+    confine(scratch)
     random.seed()
     np.random.seed()
     for module in optional:
@@ -78,6 +81,18 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
     from autograder import worker
 
     worker.serve(connection, shell)
+
+
+def probe(scratch: Path) -> int:
+    """Try the layers of confine() in a process of their own; return the bits of those that hold here."""
+    pid = os.fork()
+    if pid == 0:
+        held = 0
+        try:
+            held = confine(scratch)
+        finally:
+            os._exit(held)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF
 
 
 def kill_all(pid: int, own_pids: bool, scratch: Path) -> None:
@@ -109,7 +124,7 @@ def main() -> None:
         sys.exit("the sandbox has no PID namespace of its own")
     shell, optional = warm_up()
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    control.sendall(DONE)
+    control.sendall(DONE + bytes([probe(scratch)]))
     pid = 0
     while True:
         command, descriptors, _, _ = socket.recv_fds(control, 1, 1)

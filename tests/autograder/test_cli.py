@@ -76,4 +76,5 @@ def test_build_and_release_say_where_things_lie(run, tmp_path):
 def test_doctor_names_the_layers(run):
     result = run("doctor")
     assert result.exit_code == 0
-    assert "bubblewrap, rlimits, wall clock" in result.stdout
+    assert "--sandbox bwrap: works, with bubblewrap, no new privileges" in result.stdout
+    assert "--sandbox none: works, with no new privileges" in result.stdout
