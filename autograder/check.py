@@ -241,7 +241,7 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
     drawn = [(case, answer) for case, answer in pairs if not case.edge]
     crashes = [answer.error for _, answer in drawn if answer.error]
     if crashes and (not task.by_draw or len(crashes) == len(drawn)):
-        return _nothing(task, crashes[0])
+        return nothing(task.name, task.points, crashes[0])
     edges = [(case, answer) for case, answer in pairs if case.edge]
     if task.by_draw:
         values = list(_case_steps(task, drawn, SHARES["values"], reveal))
@@ -256,8 +256,9 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
     return Verdict(task.name, round(task.points * earned / total, 2), task.points, tuple(steps), mistake)
 
 
-def _nothing(task: Task, message: str) -> Verdict:
-    return Verdict(task.name, 0.0, task.points, (Step("runs", False, 1.0, message),))
+def nothing(name: str, points: float, message: str) -> Verdict:
+    """The verdict on a question that earns nothing, for one reason."""
+    return Verdict(name, 0.0, points, (Step("runs", False, 1.0, message),))
 
 
 def _shape_step(task: Task, drawn: Sequence[tuple[Case, Answer]]) -> Step:
@@ -344,12 +345,15 @@ def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool
 
 def _relation(got: Any, expected: Any, task: Task) -> str:
     """Say how a wrong array relates to the right one, where the relation is simple."""
+    got = got.astype(np.float64) if got.dtype.kind in "iuf" else got
     if not np.isfinite(got).all():
         return "; yours has NaN or infinite entries"
     if got.ndim == 2 and got.shape[0] == got.shape[1] and close(got.T, expected, task):
         return "; yours is the transpose"
     if not np.any(got):
         return "; yours is all zeros"
+    if got.dtype.kind not in "iuf":
+        return ""
     norm = float(np.sum(expected * expected))
     factor = float(np.sum(got * expected)) / norm if norm else 0.0
     if factor and close(got, factor * expected, task):
@@ -382,10 +386,10 @@ def _all_close(got: Sequence[Any], expected: Sequence[Any], task: Task) -> bool:
 
 
 def rebuild(tree: Any, arrays: Sequence[Any]) -> Any:
-    """Put arrays back into a tree of JSON values, where {"array": 3} stands for the fourth of them."""
+    """Put arrays back into a tree of JSON values, where {"#array": 3} stands for the fourth of them."""
     if isinstance(tree, dict):
-        if set(tree) == {"array"}:
-            return arrays[tree["array"]]
+        if set(tree) == {"#array"}:
+            return arrays[tree["#array"]]
         return {key: rebuild(value, arrays) for key, value in tree.items()}
     return [rebuild(value, arrays) for value in tree] if isinstance(tree, list) else tree
 

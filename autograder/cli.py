@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -61,11 +62,17 @@ def build(stems: tuple[str, ...], folder: Path) -> None:
 
 @main.command()
 @click.argument("stems", nargs=-1, metavar="[STEM]...")
+@click.option("--force", is_flag=True, help="Release again what students have handed in already.")
 @COURSE
 @one_line_errors
-def release(stems: tuple[str, ...], folder: Path) -> None:
+def release(stems: tuple[str, ...], folder: Path, force: bool) -> None:
     """Make release/<STEM>/, which students get: no solutions, check.py and the public cases beside it."""
     for stem in [blocks.require(stem) for stem in stems] or blocks.stems():
+        if not force and any((folder / "submitted").glob(f"*/{stem}")):
+            raise UserError(
+                f"{stem} has been handed in already, and a new release may change what it is graded out of; "
+                "if that is meant, add --force"
+            )
         click.echo(course.release(folder, stem))
 
 
@@ -81,19 +88,17 @@ def grade(stem: str, students: tuple[str, ...], folder: Path, kind: str) -> None
     missing = sorted(set(students) - set(there))
     if missing:
         raise UserError(f"no submission of {', '.join(missing)} for {stem} in {folder / 'submitted'}")
-    chosen = list(students) or there
+    chosen = list(dict.fromkeys(students)) or there
     console = Console()
-    records = list(
-        track(
-            grading.grade(folder, stem, chosen, kind),
-            f"Grading {stem}",
-            total=len(chosen),
-            console=console,
-            transient=True,
-        )
-    )
+    records: list[grading.Record] = []
+    going = grading.grade(folder, stem, chosen, kind)
+    try:
+        for record in track(going, f"Grading {stem}", total=len(chosen), console=console, transient=True):
+            records.append(record)
+    except KeyboardInterrupt:
+        console.print(f"stopped: {len(chosen) - len(records)} of {len(chosen)} are left; run this again to go on")
     console.print(table(stem, records))
-    if any(record.problem for record in records):
+    if len(records) < len(chosen) or any(record.problem for record in records):
         sys.exit(2)
 
 
@@ -110,7 +115,7 @@ def table(stem: str, records: list[grading.Record]) -> Table:
         shown.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for record in records:
         marks = ("–", "–") if record.problem else (f"{record.points:g}", f"{record.out_of:g}")
-        shown.add_row(record.student, *marks, f"{record.seconds:.2f}", record.problem)
+        shown.add_row(escape(record.student), *marks, f"{record.seconds:.2f}", escape(record.problem))
     return shown
 
 
@@ -120,7 +125,10 @@ def table(stem: str, records: list[grading.Record]) -> Table:
 @one_line_errors
 def feedback(stem: str, folder: Path) -> None:
     """Write feedback/<student>/<STEM>/<STEM>.html for every graded submission."""
-    result = course.api(folder).generate_feedback(blocks.require(stem))
+    api = course.api(folder)
+    if not any((folder / "autograded").glob(f"*/{blocks.require(stem)}")):
+        raise UserError(f"nothing of {stem} has been graded yet: run `python -m autograder grade {stem}` first")
+    result = api.generate_feedback(stem)
     if not result["success"]:
         raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
     click.echo(folder / "feedback")

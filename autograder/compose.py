@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.front_matter import front_matter_plugin
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.utils import compute_checksum
 
 from autograder import blocks, check, question, stubs, wire
@@ -152,7 +152,11 @@ def _question_cells(exercise: Exercise) -> list[NotebookNode]:
     text = new_markdown_cell(f"## `{exercise.name}`\n\n{ROLE.sub(ROLE_TEXT, header)}\n\n{exercise.text}")
     solution = new_code_cell(stubs.solved(exercise.name))
     solution.metadata.nbgrader = _metadata(exercise.name, solution=True)
-    return [_with_id(text, f"ask-{exercise.name}"), _with_id(solution, exercise.name), check_cell(exercise)]
+    return [
+        _with_id(text, f"ask-{exercise.name}"),
+        _with_id(solution, exercise.name),
+        check_cell(exercise.name, exercise.points),
+    ]
 
 
 def _kernel_setup(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
@@ -162,11 +166,11 @@ def _kernel_setup(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
     return [_locked("setup-kernel", KERNEL_SETUP)] if needed and not there else []
 
 
-def check_cell(exercise: Exercise) -> NotebookNode:
+def check_cell(name: str, worth: float) -> NotebookNode:
     """The locked cell that checks a question: for the student on public cases, for the grader by the judge."""
-    cell = new_code_cell(f'check("{exercise.name}")')
-    cell.metadata.nbgrader = _metadata(f"check-{exercise.name}", grade=True, locked=True, points=exercise.points)
-    return _with_id(cell, f"check-{exercise.name}")
+    cell = new_code_cell(f'check("{name}")')
+    cell.metadata.nbgrader = _metadata(f"check-{name}", grade=True, locked=True, points=worth)
+    return _with_id(cell, f"check-{name}")
 
 
 def _locked(name: str, source: str) -> NotebookNode:
@@ -196,28 +200,34 @@ def points(cell: NotebookNode) -> float:
     return float(cell.metadata.nbgrader["points"])
 
 
-def restore_check_cells(notebook: NotebookNode, stem: str) -> None:
+def restore_check_cells(notebook: NotebookNode, points_of: Mapping[str, float]) -> None:
     """Put the course's own check cells where a submission has its, and the missing ones at the end.
 
-    Whatever else claims to be graded becomes an ordinary cell.
+    Each starts with an output of zero points, since nbgrader takes a check without output for passed. Whatever else
+    claims to be graded becomes an ordinary cell. `points_of` names the questions.
     """
-    wanted = {f"check-{exercise.name}": check_cell(exercise) for exercise in exercises(stem)}
+    wanted = {f"check-{name}": _unjudged(name, worth) for name, worth in points_of.items()}
     cells: list[NotebookNode] = []
     for cell in notebook.cells:
         metadata = cell.metadata.get("nbgrader", {})
         grade_id = str(metadata.get("grade_id", ""))
         if grade_id in wanted:
-            cells.append(_checksummed(wanted.pop(grade_id)))
+            cells.append(wanted.pop(grade_id))
         elif metadata.get("grade") or grade_id.startswith("check-"):
             del cell.metadata["nbgrader"]
             cells.append(cell)
         else:
             cells.append(cell)
-    notebook.cells = cells + [_checksummed(cell) for cell in wanted.values()]
+    notebook.cells = cells + list(wanted.values())
 
 
-def _checksummed(cell: NotebookNode) -> NotebookNode:
+def _unjudged(name: str, worth: float) -> NotebookNode:
+    """A check cell as the grader needs it, worth nothing until the judge has spoken."""
+    cell = check_cell(name, worth)
     cell.metadata.nbgrader.update(checksum=compute_checksum(cell), cell_type="code")
+    cell.outputs = [
+        new_output("execute_result", data={"text/plain": "0.0", "text/html": "not judged"}, execution_count=None)
+    ]
     return cell
 
 

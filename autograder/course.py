@@ -29,6 +29,9 @@ AUTOGRADE_PREPROCESSORS = [
 
 def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     """Set what makes nbgrader grade our way in a course folder; returns the same config."""
+    scripts = str(Path(sys.executable).parent)
+    if scripts not in os.environ["PATH"].split(os.pathsep):  # nbgrader runs the command alembic
+        os.environ["PATH"] = scripts + os.pathsep + os.environ["PATH"]
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "deep-learning-block-by-block"
     config.Exchange.root = str(course / "exchange")
@@ -56,9 +59,6 @@ def api(course: Path, sandbox: str = "bwrap") -> NbGraderAPI:
     if not course.is_dir():
         raise UserError(f"there is no course in {course}: make one with `python -m autograder build`")
     warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)  # nbgrader's own, harmless
-    scripts = str(Path(sys.executable).parent)
-    if scripts not in os.environ["PATH"].split(os.pathsep):  # nbgrader runs the command alembic
-        os.environ["PATH"] = scripts + os.pathsep + os.environ["PATH"]
     config = configure(Config(), course, sandbox)
     return NbGraderAPI(CourseDirectory(config=config), config=config)
 
@@ -78,7 +78,10 @@ def release(course: Path, stem: str) -> Path:
 
 
 def reason(result: dict[str, str]) -> str:
-    """Find in what nbgrader logged the error that it failed of."""
+    """Find in what nbgrader logged the error that it failed of, and what to do where that is known."""
     text = f"{result.get('error') or ''}\n{result.get('log') or ''}"
+    if "database is locked" in text:
+        return "the gradebook is locked by another program: close Formgrader and other graders, then run this again"
     errors = re.findall(r"^\s*([\w.]+(?:Error|Exception|Invalid)\w*: .+)$", text, re.MULTILINE)
+    errors += re.findall(r"^\[(?:ERROR|CRITICAL)\] (.+)$", text, re.MULTILINE)
     return next((error for error in errors if "NbGraderException" not in error), "no reason given")

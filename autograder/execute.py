@@ -1,6 +1,7 @@
 """nbgrader's Execute preprocessor replaced: the cells run in the sandbox, the judge writes the check cells' outputs."""
 
 import atexit
+import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +12,15 @@ from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
+from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Enum, Float
 
 from autograder import compose, judge, question
-from autograder.check import Answer, Call, Verdict
+from autograder.check import Answer, Call, Verdict, nothing
 from autograder.sandbox import Child, ChildDiedError, Sandbox
 
+LOGGER = logging.getLogger(__name__)
 Outcome = list[NotebookNode]
 Judge = Callable[[question.Question, float, judge.Ask], Verdict]
 
@@ -36,7 +39,7 @@ class JudgedExecute(NbGraderPreprocessor):  # type: ignore[misc]
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         stem = resources["nbgrader"]["notebook"]
         student = resources["nbgrader"]["student"]
-        compose.restore_check_cells(nb, stem)
+        compose.restore_check_cells(nb, graded_points(resources["nbgrader"]))
         secret = judge.course_secret(Path(self.parent.parent.coursedir.root))  # preprocessor, exporter, converter
 
         def decide(asked: question.Question, points: float, ask: judge.Ask) -> Verdict:
@@ -45,6 +48,13 @@ class JudgedExecute(NbGraderPreprocessor):  # type: ignore[misc]
         run = Run(warm_sandbox(self.sandbox), decide, self.cell_seconds, time.monotonic() + self.notebook_seconds)
         run.all(nb.cells, question.of_block(stem))
         return nb, resources
+
+
+def graded_points(about: dict[str, Any]) -> dict[str, float]:
+    """The points of each question as they were released: those of the gradebook, whatever the page says today."""
+    with Gradebook(about["db_url"]) as gradebook:
+        notebook = gradebook.find_notebook(about["notebook"], about["assignment"])
+        return {cell.name.removeprefix("check-"): cell.max_score for cell in notebook.grade_cells}
 
 
 @cache
@@ -65,23 +75,31 @@ class Run:
     deadline: float
 
     def all(self, cells: Sequence[NotebookNode], questions: Any) -> None:
-        """Give every code cell its outputs, in as many children as it takes."""
+        """Give every code cell its outputs, in as many children as it takes.
+
+        Each child runs the cells in order: again those that are done, but for the ones that ended a child, then the
+        others. A cell that ends a child is not run again.
+        """
         code = [cell for cell in cells if cell.cell_type == "code"]
         skipped: set[int] = set()  # cells that ended a child
         done = 0  # cells whose outputs stand
         while done < len(code):
             with self.sandbox.child() as child:
+                current = 0
                 try:
-                    for cell in (code[k] for k in range(done) if k not in skipped):
-                        if compose.checked_question(cell) is None:
-                            child.run_cell(cell.source, self._left())
-                    while done < len(code):
-                        self._step(child, code[done], questions)
-                        done += 1
+                    for current, cell in enumerate(code):
+                        if time.monotonic() >= self.deadline:
+                            self._give_up(code[done:])
+                            return
+                        if current >= done:
+                            self._step(child, cell, questions)
+                            done = current + 1
+                        elif current not in skipped and compose.checked_question(cell) is None:
+                            child.run_cell(cell.source, self._left())  # again, for what it defines
                 except (TimeoutError, ChildDiedError) as failure:
-                    self._spoil(code[done], failure)
-                    skipped.add(done)
-                    done += 1
+                    self._spoil(code[current], failure)
+                    skipped.add(current)
+                    done = max(done, current + 1)
 
     def _left(self) -> float:
         return max(0.05, min(self.cell_seconds, self.deadline - time.monotonic()))
@@ -100,10 +118,22 @@ class Run:
                 failure.append(error)
                 raise
 
-        verdict = self.decide(questions[name], compose.points(cell), ask)
+        try:
+            verdict = self.decide(questions[name], compose.points(cell), ask)
+        except Exception as error:  # a fault of ours, or an answer that nobody thought of: never a mark
+            LOGGER.exception("question %s could not be judged", name)
+            verdict = nothing(name, compose.points(cell), f"could not be judged: {type(error).__name__}: {error}")
         cell.outputs = [output_of(verdict)]
         if failure:
             raise failure[0]
+
+    def _give_up(self, cells: Sequence[NotebookNode]) -> None:
+        """The submission's time is up: what is left was not run."""
+        for cell in cells:
+            name = compose.checked_question(cell)
+            if name is not None:
+                message = "not judged: the cells of this notebook used up the time of the whole notebook"
+                cell.outputs = [output_of(nothing(name, compose.points(cell), message))]
 
     def _spoil(self, cell: NotebookNode, failure: Exception) -> None:
         """Say in a cell why it has no outputs; a check cell already has its verdict."""

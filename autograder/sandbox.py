@@ -131,6 +131,7 @@ class Sandbox:
             )
         held = self._control.recv(1) if self._confirmed(START_SECONDS) else b""
         if not held:
+            self._process.kill()
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
             raise UserError(f"the sandbox did not start: {text.splitlines()[-1] if text else 'no answer'}")
@@ -243,9 +244,9 @@ def _well_formed(answer: Answer, call: Call) -> bool:
 
     return (
         isinstance(answer.outputs, list)
-        and len(answer.outputs) <= call.outputs
-        and all(isinstance(output, np.ndarray | str) for output in answer.outputs)
         and type(answer.returned) is int
+        and len(answer.outputs) == (0 if answer.error else min(answer.returned, call.outputs))
+        and all(isinstance(output, np.ndarray | str) for output in answer.outputs)
         and _strings(answer.changed)
         and isinstance(answer.error, str)
     )

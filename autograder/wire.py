@@ -17,7 +17,7 @@ import numpy as np
 from autograder.check import rebuild
 
 LENGTHS = struct.Struct(">II")
-MAX_HEADER = 4 << 20
+MAX_HEADER = 8 << 20
 MAX_BODY = 256 << 20
 MAX_DEPTH = 12
 MAX_ARRAYS = 4096
@@ -38,7 +38,7 @@ def flatten(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
         return value
     if isinstance(value, np.ndarray):
         arrays.append(value)
-        return {"array": len(arrays) - 1}
+        return {"#array": len(arrays) - 1}
     if isinstance(value, Mapping):
         return {str(key): flatten(item, arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -51,7 +51,7 @@ def send(connection: socket.socket, value: Any) -> None:
     arrays: list[np.ndarray[Any, Any]] = []
     tree = flatten(value, arrays)
     shapes = [[array.dtype.char, list(array.shape)] for array in arrays]
-    header = json.dumps({"tree": tree, "arrays": shapes}).encode()
+    header = json.dumps({"tree": tree, "arrays": shapes}, ensure_ascii=False).encode("utf-8", "replace")
     body = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
     connection.sendall(LENGTHS.pack(len(header), len(body)) + header + body)
 
@@ -102,7 +102,16 @@ def _decode(header: Any, body: bytearray) -> Any:
         arrays.append(np.frombuffer(body, dtype, size // dtype.itemsize, start).reshape(shape).copy())
         start += size
     _check_tree(header["tree"], len(arrays), MAX_DEPTH)
-    return rebuild(header["tree"], arrays)
+    return rebuild(_printable(header["tree"]), arrays)
+
+
+def _printable(tree: Any) -> Any:
+    """Replace what is in no text, lone surrogates, which no file could take later."""
+    if isinstance(tree, str):
+        return tree.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(tree, dict):
+        return {_printable(key): _printable(value) for key, value in tree.items()}
+    return [_printable(value) for value in tree] if isinstance(tree, list) else tree
 
 
 def _checked(char: Any, shape: Any) -> tuple[np.dtype[Any], int]:
@@ -120,7 +129,7 @@ def _check_tree(tree: Any, arrays: int, depth: int) -> None:
     if depth == 0:
         raise ValueError("nested too deeply")
     if isinstance(tree, dict):
-        if set(tree) == {"array"} and not (type(tree["array"]) is int and 0 <= tree["array"] < arrays):
+        if set(tree) == {"#array"} and not (type(tree["#array"]) is int and 0 <= tree["#array"] < arrays):
             raise ValueError(f"no array {tree['array']!r}")
         for value in tree.values():
             _check_tree(value, arrays, depth - 1)

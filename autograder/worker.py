@@ -10,6 +10,7 @@ import io
 import socket
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ from autograder import wire
 from autograder.check import Call, perform
 
 MAX_TEXT = 200_000
-MAX_RICH = 4_000_000
+MAX_RICH = 3_000_000  # of one cell
 MIME_TYPES = ("text/plain", "image/png")
 FOREVER = 86_400.0
 
@@ -69,7 +70,7 @@ def run_cell(shell: InteractiveShell, source: str) -> dict[str, Any]:
     return {
         "stdout": out.getvalue(),
         "stderr": err.getvalue(),
-        "displays": [_harmless(output["data"]) for output in publisher.outputs],
+        "displays": list(_affordable(_harmless(output["data"]) for output in publisher.outputs)),
         "error": None if error is None else [type(error).__name__, str(error)[:MAX_TEXT], _trace(shell, error)],
     }
 
@@ -77,6 +78,18 @@ def run_cell(shell: InteractiveShell, source: str) -> dict[str, Any]:
 def _trace(shell: InteractiveShell, error: BaseException) -> str:
     lines = shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
     return "\n".join(lines)[:MAX_TEXT]
+
+
+def _affordable(displays: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Pass displays on as long as they fit into one reply together."""
+    room = MAX_RICH
+    for data in displays:
+        size = sum(map(len, data.values()))
+        if size > room:
+            yield {"text/plain": "[left out: the pictures and texts of this cell are too large together]"}
+            return
+        room -= size
+        yield data
 
 
 def _harmless(data: dict[str, Any]) -> dict[str, str]:

@@ -27,6 +27,7 @@ LIMITS = {
     resource.RLIMIT_DATA: 4 * GIGABYTE,
     resource.RLIMIT_FSIZE: 64 << 20,
     resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_NPROC: 256,
     resource.RLIMIT_CORE: 0,
 }
 
@@ -36,6 +37,7 @@ def warm_up() -> tuple[object, list[ModuleType]]:
     import matplotlib as mpl
     import numpy as np
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
     mpl.use("agg")
     import matplotlib.pyplot  # noqa: F401
@@ -52,8 +54,8 @@ def warm_up() -> tuple[object, list[ModuleType]]:
 
         optional.append(triton)
     np.random.seed(0)
-    shell = InteractiveShell.instance()
-    shell.history_manager.enabled = False
+    without_history = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
+    shell = InteractiveShell.instance(config=without_history)
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it
     shell._showtraceback = lambda *_: None  # an error travels in the reply, not on stdout
     return shell, optional
@@ -64,15 +66,16 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
     import numpy as np
 
     os.setsid()
-    for limit, value in LIMITS.items():
-        resource.setrlimit(limit, (value, value))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    close_all_but(connection.fileno())
     home = scratch / "home"
     home.mkdir()
     os.chdir(home)
     confine(scratch)
+    for limit, value in LIMITS.items():
+        resource.setrlimit(limit, (value, value))
     random.seed()
     np.random.seed()
     for module in optional:
@@ -81,6 +84,15 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
     from autograder import worker
 
     worker.serve(connection, shell)
+
+
+def close_all_but(kept: int) -> None:
+    """Close what the zygote has open, so that no file of its lets one submission leave something for the next."""
+    opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    for descriptor in opened:
+        if descriptor > 2 and descriptor != kept:
+            with suppress(OSError):  # the folder's own descriptor is gone already
+                os.close(descriptor)
 
 
 def probe(scratch: Path) -> int:

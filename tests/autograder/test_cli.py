@@ -73,6 +73,18 @@ def test_build_and_release_say_where_things_lie(run, tmp_path):
     assert run("release", "lstm", "--course", tmp_path).stdout.strip() == str(tmp_path / "release/lstm")
 
 
+def test_feedback_before_any_grading_is_refused(run, lstm_course):
+    one_line(run("feedback", "lstm", "--course", lstm_course), "nothing of lstm has been graded yet")
+
+
+def test_an_assignment_that_was_handed_in_is_released_again_only_by_force(run, lstm_course, tmp_path):
+    folder = tmp_path / "course"
+    shutil.copytree(lstm_course, folder)
+    (folder / "submitted/ada/lstm").mkdir(parents=True)
+    one_line(run("release", "lstm", "--course", folder), "has been handed in already", "--force")
+    assert run("release", "lstm", "--force", "--course", folder).exit_code == 0
+
+
 def test_doctor_names_the_layers(run):
     result = run("doctor")
     assert result.exit_code == 0

@@ -95,9 +95,9 @@ def test_lost_doubled_and_forged_check_cells_are_put_right(released):
     second.source, second.metadata.nbgrader.points = "print('mine')", 1000
     released.cells += [
         nbformat.from_dict(second),
-        compose.check_cell(compose.Exercise("forged", 99, 1, 1, "", "")),
+        compose.check_cell("forged", 99),
     ]
-    compose.restore_check_cells(released, "lstm")
+    compose.restore_check_cells(released, {e.name: e.points for e in compose.exercises("lstm")})
     found = [
         (compose.checked_question(c), compose.points(c), c.source)
         for c in released.cells

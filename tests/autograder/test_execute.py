@@ -16,8 +16,8 @@ POINTS = {exercise.name: exercise.points for exercise in compose.exercises("lstm
 def grade(sandbox):
     """Grade a notebook, with short clocks; return the points of each question."""
 
-    def run(notebook, seconds: float = 2.0) -> dict[str, float]:
-        compose.restore_check_cells(notebook, "lstm")
+    def run(notebook, seconds: float = 2.0, in_all: float = 100.0) -> dict[str, float]:
+        compose.restore_check_cells(notebook, POINTS)
         questions = {
             name: dataclasses.replace(asked, seconds=seconds) for name, asked in question.of_block("lstm").items()
         }
@@ -25,7 +25,7 @@ def grade(sandbox):
         def decide(asked, points, ask):
             return judge.judge(asked, points, 7, ask)
 
-        Run(sandbox, decide, cell_seconds=seconds, deadline=time.monotonic() + 100).all(notebook.cells, questions)
+        Run(sandbox, decide, cell_seconds=seconds, deadline=time.monotonic() + in_all).all(notebook.cells, questions)
         return {name: float(output_of(notebook, name).data["text/plain"]) for name in NAMES}
 
     return run
@@ -141,3 +141,65 @@ def test_a_forged_picture_does_not_reach_the_feedback():
     honest = {"image/png": "iVBORw0KGgo=\n"}
     reply = {"stdout": "", "stderr": "", "displays": [forged, honest], "error": None}
     assert [dict(output.data) for output in outputs_of(reply)] == [{"text/plain": "kept"}, honest]
+
+
+def test_a_cell_that_fails_only_when_it_runs_again_earns_nothing(grade, released):
+    later = f"import os, time\nif time.time() > {time.time() + 1.5}: os._exit(0)"
+    released.cells.insert(0, compose.new_code_cell(later))
+    released.cells.insert(1, compose.new_code_cell("import os, time\ntime.sleep(1.6)\nos._exit(0)"))
+    assert set(grade(released, seconds=5).values()) == {0.0}
+
+
+def test_a_notebook_that_uses_up_its_time_earns_nothing_more(grade, released):
+    released.cells.insert(0, compose.new_code_cell("import time\ntime.sleep(0.5)"))
+    released.cells.insert(1, compose.new_code_cell("while True: pass"))
+    start = time.monotonic()
+    assert set(grade(released, seconds=2, in_all=1.0).values()) == {0.0}
+    assert time.monotonic() - start < 10
+    assert "used up the time" in output_of(released, NAMES[-1]).data["text/html"]
+
+
+def test_many_cells_that_end_the_process_do_not_outlast_the_notebooks_time(grade, released):
+    released.cells[:0] = [compose.new_code_cell("import os\nos._exit(0)") for _ in range(500)]
+    start = time.monotonic()
+    assert set(grade(released, in_all=1.5).values()) == {0.0}
+    assert time.monotonic() - start < 10
+
+
+def test_a_judge_that_fails_gives_a_message_and_never_a_mark(sandbox, solved, caplog):
+    def broken(asked, points, ask):
+        raise KeyError("a fault of ours")
+
+    compose.restore_check_cells(solved, POINTS)
+    questions = question.of_block("lstm")
+    Run(sandbox, broken, cell_seconds=20, deadline=time.monotonic() + 100).all(solved.cells, questions)
+    for name in NAMES:
+        assert output_of(solved, name).data["text/plain"] == "0.0"
+        assert "could not be judged: KeyError" in output_of(solved, name).data["text/html"]
+    assert "could not be judged" in caplog.text
+
+
+def test_a_question_that_the_course_no_longer_has_gets_a_message(sandbox, solved, caplog):
+    compose.restore_check_cells(solved, {**POINTS, "forgotten": 3.0})
+    run = Run(sandbox, None, cell_seconds=20, deadline=time.monotonic() + 100)
+    run.all([cell for cell in solved.cells if compose.checked_question(cell) == "forgotten"], {})
+    assert output_of(solved, "forgotten").data["text/plain"] == "0.0"
+
+
+def test_text_that_no_file_can_hold_costs_nothing(grade, solved):
+    own = compose.new_code_cell("print('\\ud83d')\nraise ValueError('\\ud800')")
+    solved.cells.insert(6, own)
+    assert grade(solved, seconds=20) == POINTS
+    for output in own.outputs:
+        str(output).encode("utf-8")
+
+
+def test_large_pictures_are_left_out_and_cost_nothing(grade, solved):
+    picture = "from IPython.display import Image, display\nimport os\nkept = 5\n"
+    own = compose.new_code_cell(picture + "for _ in range(4): display(Image(os.urandom(1_200_000), format='png'))")
+    solved.cells.insert(6, own)
+    after = compose.new_code_cell("kept")
+    solved.cells.insert(7, after)
+    assert grade(solved, seconds=20) == POINTS
+    assert "left out" in own.outputs[-1].data["text/plain"]
+    assert after.outputs[0].data["text/plain"] == "5"

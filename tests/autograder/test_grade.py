@@ -1,5 +1,6 @@
 """A class goes through nbgrader's own pipeline into its gradebook and feedback."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -71,19 +72,15 @@ def test_grading_again_gives_the_same_marks(classroom, sandbox):
 
 def test_plain_nbgrader_autograde_gives_the_same_scores(classroom, tmp_path, sandbox):
     shutil.rmtree(classroom / "submitted/dora")
-    plain = tmp_path / "plain"
-    shutil.copytree(classroom, plain)
-    ours = {r.student: r.points for r in grading.grade(classroom, "lstm", ["ada", "blaise", "carl"])}
-    command = [
-        Path(sys.executable).parent / "nbgrader",
-        "autograde",
-        "lstm",
-        f"--CourseDirectory.root={plain}",
-    ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    ours_folder = tmp_path / "ours"
+    shutil.copytree(classroom, ours_folder)
+    ours = {r.student: r.points for r in grading.grade(ours_folder, "lstm", ["ada", "blaise", "carl"])}
+    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    command = [Path(sys.executable).with_name("nbgrader"), "autograde", "lstm"]
+    environment = {**os.environ, "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert in_gradebook(plain) == ours
+    assert in_gradebook(classroom) == ours
 
 
 def test_seeds_differ_by_student_and_question_and_stay(tmp_path):
@@ -93,6 +90,53 @@ def test_seeds_differ_by_student_and_question_and_stay(tmp_path):
     seeds = {judge.seed(secret, student, name) for student in ("ada", "carl") for name in ("one", "two")}
     assert len(seeds) == 4
     assert judge.seed(secret, "ada", "one") in seeds
+
+
+def problem_of(folder: Path, student: str) -> str:
+    (record,) = grading.grade(folder, "lstm", [student])
+    return record.problem
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"cells": ["\\ud800"]}', "[]", '{"cells": 3}', "\xff\xfe", ""])
+def test_a_file_that_is_no_notebook_ends_in_a_record(classroom, sandbox, content):
+    (classroom / "submitted/dora/lstm/lstm.ipynb").write_text(content, encoding="latin-1")
+    assert "notebook" in problem_of(classroom, "dora")
+
+
+def test_a_link_to_the_work_of_another_is_refused(classroom, sandbox):
+    (classroom / "submitted/eve").mkdir()
+    (classroom / "submitted/eve/lstm").symlink_to(classroom / "submitted/ada/lstm")
+    assert "symbolic link" in problem_of(classroom, "eve")
+
+
+def test_a_name_that_is_a_pattern_is_refused(classroom, sandbox):
+    shutil.copytree(classroom / "submitted/ada", classroom / "submitted/a[d]a")
+    assert "rename the folder" in problem_of(classroom, "a[d]a")
+
+
+@pytest.mark.parametrize("name", ["o'neil mary", "Zoë 李", 'quo"te'])
+def test_a_name_of_any_letters_is_graded(classroom, sandbox, name):
+    shutil.copytree(classroom / "submitted/ada", classroom / "submitted" / name)
+    assert problem_of(classroom, name) == ""
+    assert in_gradebook(classroom)[name] == TOTAL
+
+
+def test_an_earlier_mark_does_not_outlive_a_submission_that_cannot_be_graded(classroom, sandbox):
+    assert problem_of(classroom, "ada") == ""
+    (classroom / "submitted/ada/lstm/lstm.ipynb").write_text("{", encoding="utf-8")
+    assert problem_of(classroom, "ada") != ""
+    assert in_gradebook(classroom)["ada"] == 0
+    assert not (classroom / "autograded/ada/lstm").exists()
+    with Gradebook(f"sqlite:///{classroom}/gradebook.db", "deep-learning-block-by-block") as gradebook:
+        assert gradebook.find_submission("lstm", "ada").needs_manual_grade
+
+
+def test_marks_are_out_of_what_was_released(classroom, sandbox, monkeypatch):
+    page = compose.exercises("lstm")
+    doubled = [dataclasses.replace(exercise, points=2 * exercise.points) for exercise in page]
+    monkeypatch.setattr(compose, "exercises", lambda stem: doubled)
+    (record,) = grading.grade(classroom, "lstm", ["ada"])
+    assert (record.points, record.out_of) == (TOTAL, TOTAL)
 
 
 def test_a_damaged_secret_is_refused_rather_than_used(tmp_path):
