@@ -232,6 +232,7 @@ def _describe(error: BaseException) -> str:
 # --- judging what came back -------------------------------------------------------------------------------------
 
 
+@np.errstate(all="ignore")
 def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
     """Judge the answers, one for each case of the task.
 

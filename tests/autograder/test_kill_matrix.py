@@ -296,6 +296,16 @@ def test_a_part_that_is_right_earns_its_share():
     assert verdict.points == pytest.approx(verdict.out_of * 0.5, abs=SHOWN)  # c, types and shapes, inputs left alone
 
 
+@pytest.mark.parametrize("wrong", [1e308, 1j, np.inf, np.nan])
+def test_answers_of_any_size_and_kind_are_compared_without_a_warning(wrong):
+    def off(*arguments):
+        h_t, c_t, cache = reference.lstm_step_forward(*arguments)
+        return h_t + wrong, c_t * wrong, cache
+
+    verdict = verdict_on("lstm", "lstm_step_forward", {"lstm_step_forward": off}, 0)
+    assert verdict.points <= 0.2 * verdict.out_of
+
+
 def test_inputs_that_are_overwritten_cost_a_tenth():
     def in_place(x, h, c, *weights):
         h_t, c_t, cache = reference.lstm_step_forward(x, h, c.copy(), *weights)

@@ -239,6 +239,8 @@ def test_a_zygote_that_died_between_two_submissions_costs_neither():
     try:
         sandbox._process.kill()
         sandbox._process.wait()
+        sandbox._control.settimeout(SECONDS)
+        assert sandbox._control.recv(1) == b""  # what ran inside is gone too
         assert printed(sandbox, "print('next')") == "next"
     finally:
         sandbox.close()
