@@ -7,8 +7,11 @@ import sys
 import warnings
 from pathlib import Path
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import GetGrades
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
@@ -16,6 +19,12 @@ from autograder import blocks, compose, stubs
 from autograder.errors import UserError
 
 FOLDER = blocks.ROOT / "course"
+# fmt: off
+FEEDBACK_TAGS = [
+    "a", "b", "blockquote", "br", "code", "details", "div", "em", "h1", "h2", "h3", "h4", "hr", "i", "li", "ol", "p",
+    "pre", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
+]
+# fmt: on
 PUBLIC_FILES = ("check.py", "cases.npz")
 AUTOGRADE_PREPROCESSORS = [
     "autograder.execute.JudgedExecute",
@@ -38,6 +47,11 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     config.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", *PUBLIC_FILES]
     config.GenerateAssignment.post_convert_hook = "autograder.course.hand_out"
     config.Autograde.autograde_preprocessors = AUTOGRADE_PREPROCESSORS
+    config.GenerateFeedback.preprocessors = [GetGrades, CSSHTMLHeaderPreprocessor, SanitizeHTML]
+    config.SanitizeHTML.enabled = True  # a student's markdown may hold scripts
+    config.SanitizeHTML.tags = FEEDBACK_TAGS
+    config.SanitizeHTML.attributes = {"a": ["href", "title"], "div": ["style"], "td": ["style"]}
+    config.SanitizeHTML.styles = ["padding", "text-align", "vertical-align"]
     config.ClearSolutions.code_stub = {"python": stubs.BODY}
     config.JudgedExecute.sandbox = sandbox
     return config

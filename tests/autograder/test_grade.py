@@ -9,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 
 from autograder import compose, course, judge
@@ -63,6 +65,25 @@ def test_a_class_lands_in_gradebook_and_feedback(classroom, sandbox):
     feedback = (classroom / "feedback/carl/lstm/lstm.html").read_text(encoding="utf-8")
     assert "tanh" in feedback
     assert "Looks like:" in feedback
+
+
+def test_no_script_of_a_student_reaches_the_feedback(classroom, sandbox):
+    path = classroom / "submitted/ada/lstm/lstm.ipynb"
+    notebook = nbformat.read(path, 4)
+    hostile = (
+        "<script>alert(1)</script> <img src=x onerror=alert(2)> <a href='javascript:alert(3)'>x</a> **bold** $a < b$"
+    )
+    notebook.cells.insert(3, new_markdown_cell(hostile))
+    notebook.cells.insert(4, new_code_cell(f"print({hostile!r})\nraise ValueError({hostile!r})"))
+    nbformat.write(notebook, path)
+    assert problem_of(classroom, "ada") == ""
+    assert course.api(classroom).generate_feedback("lstm")["success"]
+    page = BeautifulSoup((classroom / "feedback/ada/lstm/lstm.html").read_text(encoding="utf-8"), "html.parser")
+    assert not [script for script in page.find_all("script") if "alert" in script.text]
+    assert not page.find_all("img", onerror=True)
+    assert not [link for link in page.find_all("a", href=True) if link["href"].startswith("javascript")]
+    assert page.find("strong", string="bold")
+    assert page.find("td", string="h is right")["style"]
 
 
 def test_grading_again_gives_the_same_marks(classroom, sandbox):
