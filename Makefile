@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # without this, tools that are started by name (jupyter, alembic, npm) would be those of the system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.pyc' 2>/dev/null)
+SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.pyc' -not -path '*/.*' 2>/dev/null)
 
 SAMPLE := $(CURDIR)/_build/sample_course
 
