@@ -4,7 +4,7 @@ import atexit
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,7 +74,7 @@ class Run:
     cell_seconds: float
     deadline: float
 
-    def all(self, cells: Sequence[NotebookNode], questions: Any) -> None:
+    def all(self, cells: Sequence[NotebookNode], questions: Mapping[str, question.Question]) -> None:
         """Give every code cell its outputs, in as many children as it takes.
 
         Each child runs the cells in order: again those that are done, but for the ones that ended a child, then the
@@ -104,7 +104,7 @@ class Run:
     def _left(self) -> float:
         return max(0.05, min(self.cell_seconds, self.deadline - time.monotonic()))
 
-    def _step(self, child: Child, cell: NotebookNode, questions: Any) -> None:
+    def _step(self, child: Child, cell: NotebookNode, questions: Mapping[str, question.Question]) -> None:
         name = compose.checked_question(cell)
         if name is None:
             cell.outputs = outputs_of(child.run_cell(cell.source, self._left()))

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autograder import wire
 from autograder.check import Answer, Call
 from autograder.confine import NAMES
@@ -26,14 +28,9 @@ from autograder.zygote import DONE, FORK, KILL
 
 START_SECONDS = 120.0
 HERE = Path(__file__).resolve().parent
-INSIDE = (
-    "__init__.py",
-    "check.py",
-    "confine.py",
-    "wire.py",
-    "worker.py",
-    "zygote.py",
-)  # what the untrusted side may see of us
+# what the untrusted side may see of us
+INSIDE = ("__init__.py", "check.py", "confine.py", "wire.py", "worker.py", "zygote.py")
+NOBODY = "65534"
 SCRATCH = "/scratch"
 ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -52,26 +49,13 @@ class ChildDiedError(ConnectionError):
 
 def _bubblewrap(descriptor: int) -> list[str]:
     """The command that runs the zygote with nothing in sight but libraries and its own files."""
-    command = [
-        "bwrap",
-        "--unshare-all",
-        "--unshare-user",
-        "--uid",
-        "65534",
-        "--gid",
-        "65534",
-        "--cap-drop",
-        "ALL",
-    ]
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL"]
     command += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in {**ENVIRONMENT, "HOME": SCRATCH, "TMPDIR": SCRATCH}.items():
         command += ["--setenv", name, value]
     for folder in ("/usr", "/lib", "/lib64", "/bin"):
-        command += (
-            ["--symlink", os.readlink(folder), folder]
-            if Path(folder).is_symlink()
-            else ["--ro-bind-try", folder, folder]
-        )
+        link = Path(folder).is_symlink()
+        command += ["--symlink", os.readlink(folder), folder] if link else ["--ro-bind-try", folder, folder]
     interpreter = [folder for folder in dict.fromkeys((sys.base_prefix, sys.prefix)) if not folder.startswith("/usr")]
     for folder in interpreter:
         command += ["--ro-bind", folder, folder]
@@ -89,7 +73,7 @@ class Sandbox:
     """The warm zygote; one submission at a time."""
 
     def __init__(self, kind: str = "bwrap") -> None:
-        """Start the zygote. `kind` is "bwrap", or "none" for no isolation but limits and clocks.
+        """Start the zygote. `kind` is "bwrap", or "none" for what can be had without it, such as Landlock.
 
         Raises UserError if bubblewrap is missing or refuses.
         """
@@ -104,28 +88,17 @@ class Sandbox:
     def _start(self) -> None:
         self._control, inner = socket.socketpair()
         self._scratch = None if self.kind == "bwrap" else tempfile.mkdtemp(prefix="submission-")
-        if self.kind == "bwrap":
-            command, environment = _bubblewrap(inner.fileno()), None
+        if self._scratch is None:
+            command, environment = _bubblewrap(inner.fileno()), {}  # bubblewrap sets the environment
         else:
-            command = [
-                sys.executable,
-                "-m",
-                "autograder.zygote",
-                str(inner.fileno()),
-                "shared-pids",
-                str(self._scratch),
-            ]
-            environment = {
-                **ENVIRONMENT,
-                "HOME": str(self._scratch),
-                "TMPDIR": str(self._scratch),
-                "PYTHONPATH": str(HERE.parent),
-            }
+            descriptor, folders = str(inner.fileno()), {"HOME": self._scratch, "TMPDIR": self._scratch}
+            command = [sys.executable, "-m", "autograder.zygote", descriptor, "shared-pids", self._scratch]
+            environment = {**ENVIRONMENT, **folders, "PYTHONPATH": str(HERE.parent)}
         with inner:
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[inner.fileno()],
-                env=environment,
+                env=environment or None,
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
@@ -135,8 +108,9 @@ class Sandbox:
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
             raise UserError(f"the sandbox did not start: {text.splitlines()[-1] if text else 'no answer'}")
-        own = [name for bit, name in NAMES.items() if held[0] & bit]
-        self.layers = [*(["bubblewrap"] if self.kind == "bwrap" else []), *own, "resource limits", "wall clock"]
+        inner_layers = [name for bit, name in NAMES.items() if held[0] & bit]
+        outer_layers = ["bubblewrap"] if self.kind == "bwrap" else []
+        self.layers = [*outer_layers, *inner_layers, "resource limits", "wall clock"]
 
     def _confirmed(self, seconds: float) -> bool:
         self._control.settimeout(seconds)
@@ -240,8 +214,6 @@ def _well_formed_cell(reply: Any) -> bool:
 
 def _well_formed(answer: Answer, call: Call) -> bool:
     """Check the types of what a child says its function returned; the values are the judge's business."""
-    import numpy as np
-
     return (
         isinstance(answer.outputs, list)
         and type(answer.returned) is int
