@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
-export EDITION
+export EDITION PYTHON
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # without this, tools that are started by name (jupyter, alembic, npm) would be those of the system
