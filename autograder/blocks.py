@@ -57,10 +57,6 @@ def solution(stem: str) -> Path:
     return ROOT / "solutions" / f"{stem}.py"
 
 
-def torch_solution(stem: str) -> Path:
-    return ROOT / "solutions" / f"{stem}_torch.py"
-
-
 def kernel(stem: str) -> Path:
     return ROOT / "kernels" / f"{stem}.py"
 

@@ -154,7 +154,7 @@ def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
 
 def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
     if name not in namespace:
-        raise NotImplementedError(f"there is no function {name}: has its cell been run, has it been renamed?")
+        raise NameError(f"there is no function {name}: has its cell been run, has it been renamed?")
     if not callable(namespace[name]):
         raise TypeError(f"{name} must be a function, but is a {type(namespace[name]).__name__}")
     function: Callable[..., Any] = namespace[name]
@@ -219,9 +219,8 @@ def _describe(error: BaseException) -> str:
     """The error's type and text, with the deepest line of the student's cells that it came through."""
     if type(error).__name__ == "InterpreterError" and error.__cause__:  # how Triton's interpreter wraps a kernel's
         error = error.__cause__
-    if isinstance(error, NotImplementedError):
-        function = traceback.extract_tb(error.__traceback__)[-1].name
-        return f"{function} {UNWRITTEN}" if "not implemented yet" in str(error) else str(error)
+    if isinstance(error, NotImplementedError) and "not implemented yet" in str(error):
+        return f"{traceback.extract_tb(error.__traceback__)[-1].name} {UNWRITTEN}"
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if "ipython" in f.filename or "ipykernel" in f.filename
     ]

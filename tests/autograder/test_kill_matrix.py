@@ -306,6 +306,18 @@ def test_answers_of_any_size_and_kind_are_compared_without_a_warning(wrong):
     assert verdict.points <= 0.2 * verdict.out_of
 
 
+@pytest.mark.parametrize("raised", [NotImplementedError, NotImplementedError(), NotImplementedError("later")])
+def test_a_students_own_not_implemented_error_is_a_message_too(raised):
+    def later(*arguments):
+        raise raised
+
+    verdict = verdict_on("lstm", "lstm_step_forward", {"lstm_step_forward": later}, 0)
+    assert verdict.points == 0
+    assert [step.message for step in verdict.steps] == [
+        f"NotImplementedError: {'later' if 'later' in str(raised) else ''}"
+    ]
+
+
 def test_inputs_that_are_overwritten_cost_a_tenth():
     def in_place(x, h, c, *weights):
         h_t, c_t, cache = reference.lstm_step_forward(x, h, c.copy(), *weights)
