@@ -13,7 +13,7 @@ from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import GetGrades
 from sqlalchemy.exc import SAWarning
-from traitlets.config import Config
+from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import blocks, compose, stubs
 from autograder.errors import UserError
@@ -54,7 +54,23 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     config.SanitizeHTML.styles = ["padding", "text-align", "vertical-align"]
     config.ClearSolutions.code_stub = {"python": stubs.BODY}
     config.JudgedExecute.sandbox = sandbox
+    config.merge(own_settings(course))
     return config
+
+
+def own_settings(course: Path) -> Config:
+    """What the course's own nbgrader_config.py sets (late penalties, a database, clocks); nothing if there is none.
+
+    Raises UserError if that file can't be run.
+    """
+    file = course / "nbgrader_config.py"
+    if not file.exists():
+        return Config()
+    try:
+        settings: Config = PyFileConfigLoader(file.name, path=str(course)).load_config()
+    except Exception as error:
+        raise UserError(f"{file} can't be used: {type(error).__name__}: {error}") from error
+    return settings
 
 
 def hand_out(assignment: str, student: str, notebooks: list[str]) -> None:

@@ -170,3 +170,19 @@ def test_an_assignment_that_was_never_released_is_refused(classroom):
     shutil.rmtree(classroom / "release")
     with pytest.raises(UserError, match="never released"):
         list(grading.grade(classroom, "lstm", ["ada"]))
+
+
+def test_the_settings_of_the_course_hold(classroom, sandbox):
+    path = classroom / "submitted/ada/lstm/lstm.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells.insert(0, new_code_cell("import time\ntime.sleep(2)"))
+    nbformat.write(notebook, path)
+    (classroom / "nbgrader_config.py").write_text("c = get_config()\nc.JudgedExecute.notebook_seconds = 0.5\n")
+    (record,) = grading.grade(classroom, "lstm", ["ada"])
+    assert (record.points, record.problem) == (0, "")
+
+
+def test_settings_that_cannot_be_used_are_told_in_one_line(classroom, sandbox):
+    (classroom / "nbgrader_config.py").write_text("c = get_config(\n")
+    with pytest.raises(UserError, match="nbgrader_config.py can't be used: SyntaxError"):
+        course.api(classroom)
