@@ -18,7 +18,7 @@ SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.
 
 SAMPLE := $(CURDIR)/_build/sample_course
 
-.PHONY: all setup site assignments class lab test lint clean
+.PHONY: all setup site assignments class lab formgrader test lint clean
 
 all: site assignments class
 	@echo
@@ -64,6 +64,10 @@ $(SAMPLE)/.graded: $(VENV)/.ready $(SOURCES) _toc.yml tests/sample_class.py
 
 lab: assignments
 	$(BIN)/jupyter lab --notebook-dir course/release
+
+# JupyterLab for instructors: started here, it reads nbgrader_config.py, and Nbgrader > Formgrader opens course/.
+formgrader: assignments
+	$(BIN)/jupyter lab
 
 # The exercise notebooks with their solutions, executed: what nbval runs again.
 _build/exercises/.executed: course/.released

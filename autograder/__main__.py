@@ -2,4 +2,5 @@
 
 from autograder.cli import main
 
-main(prog_name="python -m autograder")
+if __name__ == "__main__":  # the workers that `grade` starts import this file
+    main(prog_name="python -m autograder")

@@ -9,6 +9,7 @@ import inspect
 import operator
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -61,7 +62,8 @@ def shapes(function: Callable[..., Any]) -> dict[str, str]:
     return {name: hint.dim_str for name, hint in hints.items() if not _is_literal(hint)}
 
 
-def _parameter_hints(function: Callable[..., Any]) -> dict[str, Any]:
+@cache
+def _parameter_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the annotation of every parameter in order; raise ValueError where one cannot be drawn."""
     bare = inspect.unwrap(function)  # the jaxtyping import hook wraps every function
     hints = typing.get_type_hints(bare)
@@ -99,7 +101,7 @@ def _is_array(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, AbstractArray)
 
 
-def _axes(hints: Mapping[str, Any]) -> dict[str, set[str]]:
+def _axes(hints: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """Return every axis that is written in the annotations, and the names that its length depends on."""
     written = [axis for hint in hints.values() if _is_array(hint) for axis in hint.dim_str.split()]
     return {axis: _names(axis) for text in written for axis in _unpacked(text)}
@@ -110,14 +112,16 @@ def _unpacked(axis: str) -> list[str]:
     return [f"{axis[1:]}_{k}" for k in range(VARIADIC_RANK)] if axis.startswith("*") else [axis]
 
 
-def _names(axis: str) -> set[str]:
+@cache
+def _names(axis: str) -> frozenset[str]:
     """Return the names in one axis of an annotation; raise ValueError where it cannot be computed."""
     text = axis.removeprefix("*")
-    names = {node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name)}
+    names = frozenset(node.id for node in ast.walk(_parse(text)) if isinstance(node, ast.Name))
     _evaluate(text, dict.fromkeys(names, 3))
     return names
 
 
+@cache
 def _parse(axis: str) -> ast.expr:
     try:
         return ast.parse(axis, mode="eval").body
@@ -147,7 +151,7 @@ def _evaluate(axis: str, lengths: Mapping[str, int]) -> int:
 
 def _draw_lengths(
     function: Callable[..., Any],
-    axes: Mapping[str, set[str]],
+    axes: Mapping[str, frozenset[str]],
     fixed: dict[str, int],
     rng: np.random.Generator,
 ) -> dict[str, int]:
@@ -179,7 +183,7 @@ def _not_powers_of_two() -> Iterator[int]:
         length += 1
 
 
-def _is_telling(axes: Mapping[str, set[str]], lengths: Mapping[str, int], fixed: Mapping[str, int]) -> bool:
+def _is_telling(axes: Mapping[str, frozenset[str]], lengths: Mapping[str, int], fixed: Mapping[str, int]) -> bool:
     """Say whether every axis that is not fixed has a positive length that no other axis has."""
     computed = {axis: _evaluate(axis, lengths) for axis in axes}
     every = list((computed | dict(lengths)).values())

@@ -6,19 +6,25 @@ grader uses the same steps on fresh cases. It needs nothing but NumPy (and torch
 
 import contextlib
 import copy
+import gc
 import html
+import inspect
 import json
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 FLOAT32_TOLERANCE = 1e-4
 SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0}
+GUARDS = ("sys.setprofile", "sys.settrace", "threading.setprofile", "threading.settrace")  # these could end a watch
+FORBIDDEN = "this question asks for an answer without it (to compare with it, use a cell of your own)"
 UNWRITTEN = "is not implemented yet: put your code in place of `raise NotImplementedError`, run the cell, check again"
 
 
@@ -45,7 +51,7 @@ class Task:
     `calls` names the student's function, or forward and backward. `outputs` names what must come back, in order.
     `cached` says that a cache follows the outputs. `tensors` says that the function takes float32 torch tensors.
     `by_draw` says that marks go by draw, where each draw asks for something else, rather than by output.
-    `messages` holds the text of each known mistake.
+    `messages` holds the text of each known mistake. `forbid` names what the answer must do without.
     """
 
     name: str
@@ -58,13 +64,15 @@ class Task:
     tolerance: float
     messages: Mapping[str, str]
     cases: Sequence[Case]
+    forbid: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Call:
     """What is asked of a student's function: all that crosses into the sandbox, so nothing of the right answer.
 
-    `functions` are called in order: one, or forward and then backward with `upstream` and forward's cache.
+    `functions` are called in order: one, or forward and then backward with `upstream` and forward's cache. Where
+    `forbid` names anything, they are watched.
     """
 
     functions: Sequence[str]
@@ -73,16 +81,21 @@ class Call:
     inputs: Mapping[str, Any]
     upstream: Sequence[Any]
     apart: Sequence[str] = ()
+    forbid: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call gave: arrays (or, where no array came, the name of the type that did), or an error's text."""
+    """What one call gave: arrays (or, where no array came, the name of the type that did), or an error's text.
+
+    `used` is the forbidden name that was called on the way, if any.
+    """
 
     outputs: Sequence[Any] = ()
     returned: int = 0
     changed: Sequence[str] = ()
     error: str = ""
+    used: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,16 +139,18 @@ class Verdict:
 
 
 def call_of(task: Task, case: Case) -> Call:
-    return Call(task.calls, len(task.outputs), task.tensors, case.inputs, case.upstream, case.apart)
+    return Call(task.calls, len(task.outputs), task.tensors, case.inputs, case.upstream, case.apart, task.forbid)
 
 
 def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     """Call the student's function on a copy of the inputs; an exception becomes the answer's error."""
+    watch = Watch(call.forbid)
+    seen = (watch.torch if call.tensors else watch.python) if call.forbid else contextlib.nullcontext
     try:
         inputs = {name: _enter(value, call.tensors, name in call.apart) for name, value in call.inputs.items()}
         upstream = [_enter(value, call.tensors) for value in call.upstream]
         before = copy.deepcopy((inputs, upstream))
-        with _nan_filled_outputs() if call.tensors else contextlib.nullcontext():
+        with _nan_filled_outputs() if call.tensors else contextlib.nullcontext(), seen():
             result = _look_up(namespace, call.functions[0])(*inputs.values())
             if len(call.functions) == 2:
                 cache = _unpack_forward(call.functions[0], result, len(upstream))
@@ -148,8 +163,8 @@ def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     except KeyboardInterrupt:  # the student stops a loop in the notebook
         raise
     except BaseException as error:  # a student's code may raise anything, SystemExit included
-        return Answer(error=_describe(error))
-    return Answer(outputs, len(parts), tuple(changed))
+        return Answer(error=_describe(error), used=watch.used)
+    return Answer(outputs, len(parts), tuple(changed), used=watch.used)
 
 
 def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
@@ -228,20 +243,154 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error)[:500]}{where}"
 
 
+# --- watching for what is forbidden -----------------------------------------------------------------------------
+
+
+class Watch:
+    """See in `used` whether a forbidden function is called, at any depth.
+
+    A name stands for a function, for a class and so its methods, or for a module and all that lies in it or below.
+    """
+
+    def __init__(self, forbid: Sequence[str]) -> None:
+        """Prepare to watch for these dotted names, and for what would end the watch."""
+        self.used = ""
+        self._forbid = (*forbid, *GUARDS)
+        self._open = False
+        self._unknown = list(self._forbid)  # names of nothing that is loaded yet
+        self._loaded = 0
+        self._code: dict[int, tuple[str, Any]] = {}  # by identity, which the code itself keeps from being reused
+        self._builtin: dict[str, list[tuple[str, Any]]] = {}
+        self._modules: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def python(self) -> Iterator[None]:
+        """See every call by Python code, in new threads too; operators, and what C calls in C, are not seen."""
+        self._find()
+        earlier, in_threads = (hook if callable(hook) else None for hook in (sys.getprofile(), threading.getprofile()))
+        collecting = gc.isenabled()
+        gc.disable()  # what other cells left behind must not be taken for the answer's when it is cleared away
+        self._open = True
+        threading.setprofile(self._see)
+        sys.setprofile(self._see)
+        try:
+            yield
+        finally:
+            self._open = False
+            sys.setprofile(earlier)
+            threading.setprofile(in_threads)
+            if collecting:
+                gc.enable()
+
+    @contextlib.contextmanager
+    def torch(self) -> Iterator[None]:
+        """See what torch computes, and for whom; `python` would slow a kernel in Triton's interpreter sixfold."""
+        from torch.overrides import TorchFunctionMode
+
+        see = self._see_in_torch
+
+        class Mode(TorchFunctionMode):  # type: ignore[misc]
+            def __torch_function__(self, function: Any, types: Any, inputs: Any = (), options: Any = None) -> Any:
+                see(function, sys._getframe(1))
+                return function(*inputs, **(options or {}))
+
+        self._find()
+        with Mode():
+            yield
+
+    def _find(self) -> None:
+        """Look up those names that are unknown so far."""
+        self._loaded = len(sys.modules)
+        for name in tuple(self._unknown):
+            thing = resolve(name)
+            if thing is None:
+                continue
+            self._unknown.remove(name)
+            for member in vars(thing).values() if isinstance(thing, type) else (thing,):
+                member = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member)))
+                if hasattr(member, "__code__"):
+                    self._code[id(member.__code__)] = (name, member.__code__)
+                elif inspect.isbuiltin(member):
+                    self._builtin.setdefault(member.__name__, []).append((name, member))
+
+    def _see(self, frame: FrameType, event: str, arg: Any) -> None:
+        """Take note of one event, as a profile function."""
+        if self.used or not self._open:
+            sys.setprofile(None)
+        elif event in ("call", "c_call"):
+            if self._unknown and len(sys.modules) != self._loaded:
+                self._find()
+            name = self._called(frame) if event == "call" else self._called_in_c(arg)
+            if name and not self._is_import(frame):
+                self.used = name
+
+    def _see_in_torch(self, function: Any, frame: FrameType | None) -> None:
+        """Take note of one function of torch, which goes by its name, and of the functions that it is called in."""
+        while frame is not None and frame.f_code is not perform.__code__ and not self.used:
+            self.used = self._called(frame)
+            frame = frame.f_back
+        if not self.used:
+            self.used = self._builtin.get(getattr(function, "__name__", ""), [("", None)])[0][0]
+
+    def _called(self, frame: FrameType) -> str:
+        known = self._code.get(id(frame.f_code))
+        return known[0] if known else self._above(frame.f_globals.get("__name__"))
+
+    def _called_in_c(self, function: Any) -> str:
+        for name, known in self._builtin.get(function.__name__, ()):
+            if known == function:
+                return name
+        owner = getattr(function, "__self__", None)
+        return self._above(getattr(function, "__module__", None)) or self._above(type(owner).__module__)
+
+    def _above(self, module: Any) -> str:
+        """The forbidden name that a module is or lies below."""
+        if not isinstance(module, str):
+            return ""
+        if module not in self._modules:
+            self._modules[module] = next((name for name in self._forbid if f"{module}.".startswith(f"{name}.")), "")
+        return self._modules[module]
+
+    def _is_import(self, frame: FrameType) -> bool:
+        """True for what a forbidden module does while it is imported: that is no use of it yet."""
+        above = frame.f_back
+        while above is not None and frame.f_code is not perform.__code__:
+            if above.f_globals.get("__name__") == "importlib._bootstrap":
+                return bool(self._above(frame.f_globals.get("__name__")))
+            frame, above = above, above.f_back
+        return False
+
+
+def resolve(name: str) -> Any:
+    """What a dotted name stands for among the modules that are loaded, or None. Nothing is imported."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        thing: Any = sys.modules.get(".".join(parts[:end]))
+        if thing is not None:
+            for part in parts[end:]:
+                thing = inspect.getattr_static(thing, part, None)
+            return thing
+    return None
+
+
 # --- judging what came back -------------------------------------------------------------------------------------
 
 
 @np.errstate(all="ignore")
-def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
+def examine(task: Task, answers: Sequence[Answer], reveal: bool, uses: str = "") -> Verdict:
     """Judge the answers, one for each case of the task.
 
     With `reveal`, messages show indices and values; without it they say which property failed, as befits hidden cases.
+    `uses` is a forbidden name that stands in the answer's source, if any.
     """
     pairs = list(zip(task.cases, answers, strict=True))
     drawn = [(case, answer) for case, answer in pairs if not case.edge]
     crashes = [answer.error for _, answer in drawn if answer.error]
     if crashes and (not task.by_draw or len(crashes) == len(drawn)):
         return nothing(task.name, task.points, crashes[0])
+    uses = uses or next((answer.used for answer in answers if answer.used), "")
+    if uses:
+        return nothing(task.name, task.points, f"uses {uses}: {FORBIDDEN}", "does without what is forbidden")
     edges = [(case, answer) for case, answer in pairs if case.edge]
     if task.by_draw:
         values = list(_case_steps(task, drawn, SHARES["values"], reveal))
@@ -256,9 +405,9 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool) -> Verdict:
     return Verdict(task.name, round(task.points * earned / total, 2), task.points, tuple(steps), mistake)
 
 
-def nothing(name: str, points: float, message: str) -> Verdict:
+def nothing(name: str, points: float, message: str, title: str = "runs") -> Verdict:
     """The verdict on a question that earns nothing, for one reason."""
-    return Verdict(name, 0.0, points, (Step("runs", False, 1.0, message),))
+    return Verdict(name, 0.0, points, (Step(title, False, 1.0, message),))
 
 
 def _shape_step(task: Task, drawn: Sequence[tuple[Case, Answer]]) -> Step:

@@ -1,4 +1,4 @@
-"""The commands: python -m autograder build | release | grade | feedback | doctor."""
+"""The commands: python -m autograder build | release | grade | feedback | report | export | doctor."""
 
 import functools
 import os
@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
-from rich.table import Table
 
-from autograder import blocks, compose, course, sandbox
+from autograder import blocks, compose, course, progress, sandbox, workers
+from autograder import export as exporting
 from autograder import grade as grading
+from autograder import report as reporting
 from autograder.errors import UserError
 
 Command = Callable[..., Any]
@@ -77,61 +76,88 @@ def release(stems: tuple[str, ...], folder: Path, force: bool) -> None:
 
 
 @main.command()
-@click.argument("stem")
+@click.argument("assignment")
 @click.option("--only", "students", multiple=True, metavar="STUDENT", help="Grade this student only; may be repeated.")
+@click.option("--force", is_flag=True, help="Grade again what is graded already.")
+@click.option("--question", default="", metavar="NAME", help="Judge this question again and leave all other marks.")
+@click.option("--workers", "count", type=click.IntRange(1), default=os.cpu_count(), help="Processes that judge.")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="Judge on the workers of this Dask scheduler.")
 @COURSE
 @SANDBOX
 @one_line_errors
-def grade(stem: str, students: tuple[str, ...], folder: Path, kind: str) -> None:
-    """Grade submitted/<student>/<STEM>/ of a class into the gradebook. Exit status 2 if one could not be graded."""
-    there = grading.submissions(folder, stem)
+def grade(
+    assignment: str,
+    students: tuple[str, ...],
+    force: bool,
+    question: str,
+    count: int,
+    scheduler: str,
+    folder: Path,
+    kind: str,
+) -> None:
+    """Grade submitted/<student>/<ASSIGNMENT>/ of a class into the gradebook.
+
+    What is graded already and has not changed is left alone, so a grader that was stopped goes on where it was.
+    Exit status 2 if a submission could not be graded.
+    """
+    there = grading.submissions(folder, assignment)
     missing = sorted(set(students) - set(there))
     if missing:
-        raise UserError(f"no submission of {', '.join(missing)} for {stem} in {folder / 'submitted'}")
+        raise UserError(f"no submission of {', '.join(missing)} for {assignment} in {folder / 'submitted'}")
+    opened = grading.open_assignment(folder, assignment, kind)
+    grading.require_question(opened, question)
     chosen = list(dict.fromkeys(students)) or there
+    count = min(count, len(chosen))
     console = Console()
     records: list[grading.Record] = []
-    going = grading.grade(folder, stem, chosen, kind)
     try:
-        for record in track(going, f"Grading {stem}", total=len(chosen), console=console, transient=True):
-            records.append(record)
+        with workers.remote(scheduler) if scheduler else workers.local(count) as client:
+            going = grading.grade(opened, chosen, client, force=force, only=question)
+            for record in progress.of_class(going, assignment, len(chosen), console):
+                records.append(record)
     except KeyboardInterrupt:
         console.print(f"stopped: {len(chosen) - len(records)} of {len(chosen)} are left; run this again to go on")
-    console.print(table(stem, records))
+    progress.show(assignment, records, console)
     if len(records) < len(chosen) or any(record.problem for record in records):
         sys.exit(2)
 
 
-def table(stem: str, records: list[grading.Record]) -> Table:
-    """The marks of a class as a table for the terminal."""
-    shown = Table(title=f"{stem}: {len(records)} submissions")
-    for heading, justify in (
-        ("student", "left"),
-        ("points", "right"),
-        ("of", "right"),
-        ("seconds", "right"),
-        ("", "left"),
-    ):
-        shown.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for record in records:
-        marks = ("–", "–") if record.problem else (f"{record.points:g}", f"{record.out_of:g}")
-        shown.add_row(escape(record.student), *marks, f"{record.seconds:.2f}", escape(record.problem))
-    return shown
-
-
 @main.command()
-@click.argument("stem")
+@click.argument("assignment")
 @COURSE
 @one_line_errors
-def feedback(stem: str, folder: Path) -> None:
-    """Write feedback/<student>/<STEM>/<STEM>.html for every graded submission."""
+def feedback(assignment: str, folder: Path) -> None:
+    """Write feedback/<student>/<ASSIGNMENT>/<ASSIGNMENT>.html for every graded submission."""
     api = course.api(folder)
-    if not any((folder / "autograded").glob(f"*/{blocks.require(stem)}")):
-        raise UserError(f"nothing of {stem} has been graded yet: run `python -m autograder grade {stem}` first")
-    result = api.generate_feedback(stem)
+    if not any((folder / "autograded").glob(f"*/{assignment}")):
+        raise UserError(
+            f"nothing of {assignment} has been graded yet: run `python -m autograder grade {assignment}` first"
+        )
+    result = api.generate_feedback(assignment)
     if not result["success"]:
         raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
     click.echo(folder / "feedback")
+
+
+@main.command()
+@click.argument("assignment")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@COURSE
+@one_line_errors
+def report(assignment: str, file: Path | None, folder: Path) -> None:
+    """Write the class at a glance into one HTML FILE: marks, commonest mistakes, times, who needs a look."""
+    click.echo(reporting.write(folder, assignment, file or folder / "report" / f"{assignment}.html"))
+
+
+@main.command()
+@click.argument("assignments", nargs=-1, metavar="[ASSIGNMENT]...")
+@click.option("--to", "file", type=click.Path(path_type=Path), required=True, help="The file to write.")
+@click.option("--for", "kind", type=click.Choice(list(exporting.KINDS)), default="csv", help="Who is to read it.")
+@COURSE
+@one_line_errors
+def export(assignments: tuple[str, ...], file: Path, kind: str, folder: Path) -> None:
+    """Write the marks into a CSV file that Canvas, Moodle or a spreadsheet reads."""
+    click.echo(exporting.write(folder, kind, file, assignments))
 
 
 @main.command()

@@ -5,35 +5,20 @@ import re
 import shutil
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import GetGrades
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config, PyFileConfigLoader
 
-from autograder import blocks, compose, stubs
+from autograder import blocks, compose, formgrader, harmless, pipeline, question, stubs
 from autograder.errors import UserError
 
 FOLDER = blocks.ROOT / "course"
-# fmt: off
-FEEDBACK_TAGS = [
-    "a", "b", "blockquote", "br", "code", "details", "div", "em", "h1", "h2", "h3", "h4", "hr", "i", "li", "ol", "p",
-    "pre", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul",
-]
-# fmt: on
+LOCKED = "the gradebook is locked by another program: close Formgrader and other graders, then run this again"
 PUBLIC_FILES = ("check.py", "cases.npz")
-AUTOGRADE_PREPROCESSORS = [
-    "autograder.execute.JudgedExecute",
-    "nbconvert.preprocessors.ClearMetadataPreprocessor",
-    "nbgrader.preprocessors.LimitOutput",
-    "nbgrader.preprocessors.SaveAutoGrades",
-    "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
-]
 
 
 def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
@@ -41,17 +26,17 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     scripts = str(Path(sys.executable).parent)
     if scripts not in os.environ["PATH"].split(os.pathsep):  # nbgrader runs the command alembic
         os.environ["PATH"] = scripts + os.pathsep + os.environ["PATH"]
+    warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)  # nbgrader's own, harmless
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "deep-learning-block-by-block"
     config.Exchange.root = str(course / "exchange")
     config.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", *PUBLIC_FILES]
     config.GenerateAssignment.post_convert_hook = "autograder.course.hand_out"
-    config.Autograde.autograde_preprocessors = AUTOGRADE_PREPROCESSORS
-    config.GenerateFeedback.preprocessors = [GetGrades, CSSHTMLHeaderPreprocessor, SanitizeHTML]
-    config.SanitizeHTML.enabled = True  # a student's markdown may hold scripts
-    config.SanitizeHTML.tags = FEEDBACK_TAGS
-    config.SanitizeHTML.attributes = {"a": ["href", "title"], "div": ["style"], "td": ["style"]}
-    config.SanitizeHTML.styles = ["padding", "text-align", "vertical-align"]
+    config.Autograde.sanitize_preprocessors = list(pipeline.SANITIZE)
+    config.Autograde.autograde_preprocessors = [*pipeline.JUDGE, *pipeline.SAVE, "autograder.save_audit.SaveAudit"]
+    config.HTMLExporter.preprocessors = ["autograder.harmless.Harmless"]  # for Formgrader and for feedback
+    config.HTMLExporter.filters = harmless.FILTERS
+    formgrader.guard()
     config.ClearSolutions.code_stub = {"python": stubs.BODY}
     config.JudgedExecute.sandbox = sandbox
     config.merge(own_settings(course))
@@ -84,12 +69,26 @@ def hand_out(assignment: str, student: str, notebooks: list[str]) -> None:
             shutil.copyfile(source / name, source.parent.parent / "release" / assignment / name)
 
 
-def api(course: Path, sandbox: str = "bwrap") -> NbGraderAPI:
-    """Open a course through nbgrader. Raises UserError if there is none."""
+def require(course: Path) -> Path:
+    """Return the course folder. Raises UserError if there is none."""
     if not course.is_dir():
         raise UserError(f"there is no course in {course}: make one with `python -m autograder build`")
-    warnings.filterwarnings("ignore", "Object of type <Submitted", SAWarning)  # nbgrader's own, harmless
-    config = configure(Config(), course, sandbox)
+    return course
+
+
+def require_questions(stem: str, released: Sequence[str]) -> None:
+    """Check that the course can still judge what it has released. Raises UserError otherwise."""
+    lost = sorted(set(released) - set(question.of_block(stem)))
+    if lost:
+        raise UserError(
+            f"{stem} was released with {', '.join(lost)}, which questions/{stem}.py no longer has: put it back, or "
+            f"release again with `python -m autograder release {stem} --force`"
+        )
+
+
+def api(course: Path, sandbox: str = "bwrap") -> NbGraderAPI:
+    """Open a course through nbgrader. Raises UserError if there is none."""
+    config = configure(Config(), require(course), sandbox)
     return NbGraderAPI(CourseDirectory(config=config), config=config)
 
 
@@ -107,11 +106,19 @@ def release(course: Path, stem: str) -> Path:
     return folder
 
 
+def fault(error: BaseException) -> str:
+    """Say in one line what went wrong with the machine, and what to do where that is known."""
+    text = str(error).strip()
+    if "database is locked" in text:
+        return LOCKED
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"
+
+
 def reason(result: dict[str, str]) -> str:
     """Find in what nbgrader logged the error that it failed of, and what to do where that is known."""
     text = f"{result.get('error') or ''}\n{result.get('log') or ''}"
     if "database is locked" in text:
-        return "the gradebook is locked by another program: close Formgrader and other graders, then run this again"
+        return LOCKED
     errors = re.findall(r"^\s*([\w.]+(?:Error|Exception|Invalid)\w*: .+)$", text, re.MULTILINE)
     errors += re.findall(r"^\[(?:ERROR|CRITICAL)\] (.+)$", text, re.MULTILINE)
     return next((error for error in errors if "NbGraderException" not in error), "no reason given")

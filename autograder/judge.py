@@ -41,9 +41,10 @@ def seed(secret: bytes, student: str, question: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, key=secret, digest_size=8).digest())
 
 
-def judge(question: Question, points: float, seed: int, ask: Ask) -> Verdict:
+def judge(question: Question, points: float, seed: int, ask: Ask, uses: str = "") -> Verdict:
     """Ask a submission for its answers to fresh cases, and judge them.
 
+    `uses` is what forbidden.used() found in its source.
     `ask` may raise TimeoutError, or ConnectionError when the submission's process is gone: this question then ends
     there, with an error for each case that is left.
     """
@@ -60,7 +61,7 @@ def judge(question: Question, points: float, seed: int, ask: Ask) -> Verdict:
             except ConnectionError:
                 error = "the process ended during the call: did it exit, or run out of memory?"
         answers.append(Answer(error=error))
-    verdict = examine(task, answers, reveal=False)
+    verdict = examine(task, answers, reveal=False, uses=uses)
     if verdict.points == verdict.out_of:
         return verdict
-    return examine(make_task(question, points, seed), answers, reveal=False)  # again, with the mistakes to name
+    return examine(make_task(question, points, seed), answers, reveal=False, uses=uses)  # again, to name the mistake

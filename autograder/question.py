@@ -35,7 +35,8 @@ class Question:
     label ways of drawing inputs; by default three draws from the annotations. `calls` names the student's functions
     where they are called otherwise than the reference. `tensors` says that the function takes float32 torch tensors;
     `apart` names, for a label, those whose rows lie apart in memory. `by_draw` gives marks by draw rather than by
-    output. `tolerance` is relative, `seconds` is for each call.
+    output. `tolerance` is relative, `seconds` is for each call. `forbid` names functions, classes and modules, dotted,
+    that the answer must do without.
     """
 
     name: str
@@ -50,6 +51,12 @@ class Question:
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tolerance: float = 1e-8
     seconds: float = 10.0
+    forbid: tuple[str, ...] = ()
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """The names of the student's functions that are called."""
+        return self.calls or tuple(function.__name__ for function in self.reference)
 
     @property
     def cached(self) -> bool:
@@ -90,7 +97,7 @@ def make_task(question: Question, points: float, seed: int) -> Task:
     return Task(
         name=question.name,
         points=points,
-        calls=question.calls or tuple(function.__name__ for function in question.reference),
+        calls=question.called,
         outputs=question.outputs,
         cached=question.cached,
         tensors=question.tensors,
@@ -98,6 +105,7 @@ def make_task(question: Question, points: float, seed: int) -> Task:
         tolerance=question.tolerance,
         messages={name: mistake.message for name, mistake in question.mistakes.items()},
         cases=tuple(cases),
+        forbid=question.forbid,
     )
 
 

@@ -1,8 +1,8 @@
 """Start the zygote behind bubblewrap, and open confined children for submissions.
 
 Layers: bubblewrap (system libraries and this interpreter read-only, no course, no home, no network, its own PID
-namespace, a small scratch folder in memory), what confine.py adds in each child, resource limits (zygote.py), and a
-wall clock for every request.
+namespace, a small scratch folder in memory), what confine.py adds in each child, a control group around all of it,
+resource limits (zygote.py), and a wall clock for every request.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from autograder import wire
-from autograder.check import Answer, Call
+from autograder.cgroup import ControlGroup
+from autograder.check import GUARDS, Answer, Call
 from autograder.confine import NAMES
 from autograder.errors import UserError
 from autograder.zygote import DONE, FORK, KILL
@@ -45,6 +46,10 @@ ENVIRONMENT = {
 
 class ChildDiedError(ConnectionError):
     """The submission's process ended, or sent what is no answer."""
+
+
+class SandboxLostError(Exception):
+    """The sandbox itself ended or can't fork: a fault of the machine, which says nothing about a submission."""
 
 
 def _bubblewrap(descriptor: int) -> list[str]:
@@ -87,6 +92,7 @@ class Sandbox:
 
     def _start(self) -> None:
         self._control, inner = socket.socketpair()
+        self._group = ControlGroup()
         self._scratch = None if self.kind == "bwrap" else tempfile.mkdtemp(prefix="submission-")
         if self._scratch is None:
             command, environment = _bubblewrap(inner.fileno()), {}  # bubblewrap sets the environment
@@ -96,7 +102,7 @@ class Sandbox:
             environment = {**ENVIRONMENT, **folders, "PYTHONPATH": str(HERE.parent)}
         with inner:
             self._process = subprocess.Popen(
-                command,
+                self._group.around(command),
                 pass_fds=[inner.fileno()],
                 env=environment or None,
                 stdin=subprocess.DEVNULL,
@@ -110,7 +116,8 @@ class Sandbox:
             raise UserError(f"the sandbox did not start: {text.splitlines()[-1] if text else 'no answer'}")
         inner_layers = [name for bit, name in NAMES.items() if held[0] & bit]
         outer_layers = ["bubblewrap"] if self.kind == "bwrap" else []
-        self.layers = [*outer_layers, *inner_layers, "resource limits", "wall clock"]
+        group = [self._group.name] if self._group.name else []
+        self.layers = [*outer_layers, *inner_layers, *group, "resource limits", "wall clock"]
 
     def _confirmed(self, seconds: float) -> bool:
         self._control.settimeout(seconds)
@@ -121,19 +128,26 @@ class Sandbox:
 
     @contextmanager
     def child(self) -> Iterator["Child"]:
-        """Fork a child for one submission; afterwards it and all that it started are dead."""
+        """Fork a child for one submission; afterwards it and all that it started are dead.
+
+        Raises SandboxLostError if the sandbox did not outlive the child, whose answers then mean nothing.
+        """
         ours, theirs = socket.socketpair()
         with ours, theirs:
             if not self._commanded(FORK, theirs.fileno()):
                 self._restart()
                 if not self._commanded(FORK, theirs.fileno()):
-                    raise UserError("the sandbox starts but can't fork: is the machine out of memory or processes?")
+                    raise SandboxLostError("the sandbox can't fork: is the machine out of memory or processes?")
             theirs.close()
+            alive = True
             try:
                 yield Child(ours)
             finally:
-                if not self._commanded(KILL):
+                alive = self._commanded(KILL)
+                if not alive:
                     self._restart()
+            if not alive:
+                raise SandboxLostError("the sandbox ended while a submission ran: was the machine out of memory?")
 
     def _commanded(self, command: bytes, *descriptors: int) -> bool:
         """Send a command to the zygote; false if it is gone."""
@@ -154,6 +168,7 @@ class Sandbox:
         if self._process.stderr:
             self._process.stderr.close()
         self._control.close()
+        self._group.remove()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
@@ -171,6 +186,10 @@ class Child:
             raise ChildDiedError("malformed reply to a cell")
         outcome: dict[str, Any] = reply
         return outcome
+
+    def lay_files(self, files: Mapping[str, bytes], seconds: float) -> None:
+        """Write files into the submission's working directory. Raises TimeoutError, ChildDiedError."""
+        self._request({"files": {name: np.frombuffer(data, np.uint8) for name, data in files.items()}}, seconds)
 
     def call(self, call: Call, seconds: float) -> Answer:
         """Call a function of the submission. Raises TimeoutError, ChildDiedError."""
@@ -207,8 +226,17 @@ def _well_formed_cell(reply: Any) -> bool:
         and isinstance(reply["stdout"], str)
         and isinstance(reply["stderr"], str)
         and isinstance(reply["displays"], list)
-        and all(isinstance(data, dict) for data in reply["displays"])
+        and all(map(_well_formed_display, reply["displays"]))
         and (reply["error"] is None or (_strings(reply["error"]) and len(reply["error"]) == 3))
+    )
+
+
+def _well_formed_display(display: Any) -> bool:
+    return (
+        isinstance(display, dict)
+        and set(display) == {"data", "result"}
+        and isinstance(display["data"], dict)
+        and isinstance(display["result"], bool)
     )
 
 
@@ -221,4 +249,6 @@ def _well_formed(answer: Answer, call: Call) -> bool:
         and all(isinstance(output, np.ndarray | str) for output in answer.outputs)
         and _strings(answer.changed)
         and isinstance(answer.error, str)
+        and isinstance(answer.used, str)
+        and answer.used in ("", *call.forbid, *GUARDS)
     )

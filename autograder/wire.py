@@ -130,7 +130,7 @@ def _check_tree(tree: Any, arrays: int, depth: int) -> None:
         raise ValueError("nested too deeply")
     if isinstance(tree, dict):
         if set(tree) == {"#array"} and not (type(tree["#array"]) is int and 0 <= tree["#array"] < arrays):
-            raise ValueError(f"no array {tree['array']!r}")
+            raise ValueError(f"no array {tree['#array']!r}")
         for value in tree.values():
             _check_tree(value, arrays, depth - 1)
     elif isinstance(tree, list):

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -42,7 +43,11 @@ def serve(connection: socket.socket, shell: InteractiveShell) -> None:
     sys.modules["check"] = _silent_check()
     while True:
         request = wire.receive(connection, time.monotonic() + FOREVER)
-        answer = run_cell(shell, request["cell"]) if "cell" in request else call(shell, request["call"])
+        ((kind, content),) = request.items()
+        if kind == "files":
+            answer = write_files(content)
+        else:
+            answer = run_cell(shell, content) if kind == "cell" else call(shell, content)
         wire.send(connection, answer)
 
 
@@ -59,18 +64,38 @@ def call(shell: InteractiveShell, request: dict[str, Any]) -> dict[str, Any]:
         return dataclasses.asdict(perform(shell.user_ns, Call(**request)))
 
 
+def write_files(files: dict[str, Any]) -> dict[str, Any]:
+    """Lay files into the working directory, for cells that read or import them."""
+    for name, content in files.items():
+        file = Path(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.tobytes())
+    sys.path.insert(0, "")
+    return {}
+
+
+class Results(list[dict[str, Any]]):
+    """Marks what the display hook appends, the value of a cell's last line, in a list shared with what is displayed."""
+
+    def __init__(self, outputs: list[dict[str, Any]]) -> None:
+        self._outputs = outputs
+
+    def append(self, output: dict[str, Any]) -> None:
+        self._outputs.append({**output, "result": True})
+
+
 def run_cell(shell: InteractiveShell, source: str) -> dict[str, Any]:
     """Run one cell; return its text, its displayed data of harmless kinds, and its error if it had one."""
     out, err = CappedText(), CappedText()
     shell.display_pub = publisher = CapturingDisplayPublisher()
-    shell.display_trap.hook = CapturingDisplayHook(shell=shell, outputs=publisher.outputs)
+    shell.display_trap.hook = CapturingDisplayHook(shell=shell, outputs=Results(publisher.outputs))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         result = shell.run_cell(source, store_history=True)
     error = result.error_before_exec or result.error_in_exec
     return {
         "stdout": out.getvalue(),
         "stderr": err.getvalue(),
-        "displays": list(_affordable(_harmless(output["data"]) for output in publisher.outputs)),
+        "displays": list(_affordable(publisher.outputs)),
         "error": None if error is None else [type(error).__name__, str(error)[:MAX_TEXT], _trace(shell, error)],
     }
 
@@ -80,16 +105,17 @@ def _trace(shell: InteractiveShell, error: BaseException) -> str:
     return "\n".join(lines)[:MAX_TEXT]
 
 
-def _affordable(displays: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
+def _affordable(displays: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pass displays on as long as they fit into one reply together."""
     room = MAX_RICH
-    for data in displays:
-        size = sum(map(len, data.values()))
-        if size > room:
-            yield {"text/plain": "[left out: the pictures and texts of this cell are too large together]"}
+    for display in displays:
+        data = _harmless(display["data"])
+        room -= sum(map(len, data.values()))
+        if room < 0:
+            data = {"text/plain": "[left out: the pictures and texts of this cell are too large together]"}
+        yield {"data": data, "result": display.get("result", False)}
+        if room < 0:
             return
-        room -= size
-        yield data
 
 
 def _harmless(data: dict[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@
 prints the marks. What was in the folder is deleted.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -15,10 +16,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from autograder import blocks, compose, course
+from autograder import blocks, compose, course, progress, workers
 from autograder import grade as grading
 from autograder.errors import UserError
 from autograder.question import Mistake, of_block
@@ -156,9 +156,12 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
     students = {submission.student: submission for submission in submissions(stem, released)}
     for submission in students.values():
         hand_in(folder, stem, submission)
+    order = {student: number for number, student in enumerate(students)}
     start = time.monotonic()
-    going = grading.grade(folder, stem, list(students))
-    records = list(track(going, f"Grading {stem}", total=len(students), console=console, transient=True))
+    opened = grading.open_assignment(folder, stem)
+    with workers.local(os.cpu_count() or 1) as client:
+        going = grading.grade(opened, list(students), client)
+        records = sorted(progress.of_class(going, stem, len(students), console), key=lambda r: order[r.student])
     seconds = time.monotonic() - start
     result = course.api(folder).generate_feedback(stem)
     if not result["success"]:

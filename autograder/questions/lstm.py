@@ -28,6 +28,8 @@ from solutions.lstm_torch import load_torch_weights
 
 GATES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
 FIXED = {"batch": 5, "d_in": 3, "d_h": 7}  # where gates saturate: there a mistake shows or not by the sizes
+TORCH = ("torch",)  # whose autograd, modules and functions would do a question's work
+TORCH_CELLS = ("torch.nn.LSTM", "torch.nn.LSTMCell", "torch.lstm", "torch.lstm_cell")
 SATURATED = 1e3  # a bias that drives a gate to 0 or 1 whatever else it sees
 
 
@@ -144,6 +146,7 @@ STEP = Question(
         ),
     },
     edges=edges_of(lstm_step_forward),
+    forbid=TORCH,
 )
 
 STEP_BACKWARD = Question(
@@ -198,6 +201,7 @@ STEP_BACKWARD = Question(
         ),
     },
     edges=edges_of(lstm_step_forward),
+    forbid=TORCH,
 )
 
 # --- peepholes --------------------------------------------------------------------------------------------------
@@ -267,6 +271,7 @@ PEEPHOLE_STEP = Question(
         ),
     },
     edges=edges_of(lstm_peephole_step_forward),
+    forbid=TORCH,
 )
 
 
@@ -310,6 +315,7 @@ PEEPHOLE_STEP_BACKWARD = Question(
         ),
     },
     edges=edges_of(lstm_peephole_step_forward),
+    forbid=TORCH,
 )
 
 # --- the sequence -----------------------------------------------------------------------------------------------
@@ -405,6 +411,7 @@ SEQUENCE_BACKWARD = Question(
         "a state of zeros": with_inputs(from_signature(lstm_forward), h_0=0.0, c_0=0.0),
         "saturated gates": saturated(lstm_forward, "b"),
     },
+    forbid=TORCH,
 )
 
 # --- the gated recurrent unit -----------------------------------------------------------------------------------
@@ -489,6 +496,7 @@ GRU_STEP = Question(
         "a state of zeros": with_inputs(from_signature(gru_step_forward), h=0.0, reset="after", z_means="keep"),
         "saturated gates": with_convention(saturated(gru_step_forward, "b_x"), "before", "keep"),
     },
+    forbid=TORCH,
 )
 
 # --- the weights of torch ---------------------------------------------------------------------------------------
@@ -634,6 +642,7 @@ KERNEL = Question(
         ROWS_APART: from_signature(lstm_step_forward),
     },
     apart={ROWS_APART: ("x", "h", "c")},
+    forbid=TORCH_CELLS,
 )
 
 QUESTIONS = (

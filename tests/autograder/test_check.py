@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from autograder import check, compose, stubs
+from autograder import check, compose, question, stubs
 
 ALONE = """
 import sys
@@ -266,3 +266,60 @@ def test_check_reads_back_the_task_that_was_written(release):
 
 def test_the_public_cases_stay_small(release):
     assert (release / "cases.npz").stat().st_size < 2_000_000
+
+
+# what a question forbids
+
+
+def test_a_task_tells_the_check_what_is_forbidden(release):
+    tasks = check.load(release / "cases.npz")
+    for name, asked in question.of_block("lstm").items():
+        assert tuple(tasks[name].forbid) == asked.forbid
+        assert check.call_of(tasks[name], tasks[name].cases[0]).forbid == tasks[name].forbid
+
+
+TORCH = """
+import types
+torch = types.ModuleType("torch")
+exec("def tanh(x):\\n    return x", vars(torch))
+honest = lstm_step_forward
+"""
+BY_TORCH = """
+def lstm_step_forward(*inputs):
+    torch.tanh(1)
+    return honest(*inputs)
+"""
+
+
+def test_a_forbidden_call_is_told_and_costs_all_points(release):
+    points, _, mistake, text, page = checked(release, right("lstm_step_forward") + TORCH + BY_TORCH)
+    assert (points, mistake) == (0, "")
+    assert "uses torch: this question asks for an answer without it" in text
+    assert "does without what is forbidden" in page
+
+
+def test_a_comparison_with_what_is_forbidden_costs_nothing_in_a_cell_of_its_own(release):
+    points, out_of, *_ = checked(release, right("lstm_step_forward") + TORCH + "torch.tanh(lstm_step_forward)")
+    assert points == out_of
+
+
+def test_to_import_a_forbidden_module_is_no_use_of_it(release):
+    code = """
+        import check as checking
+
+        def answer():
+            import fractions
+            return np.ones(1)
+
+        assert "fractions" not in sys.modules
+        call = checking.Call(["answer"], 1, False, {}, [], forbid=["fractions"])
+        print(repr(checking.perform(globals(), call).used))
+
+        def answer():
+            import statistics
+            return np.array(statistics.mean([1.0]))
+
+        assert "statistics" not in sys.modules
+        print(checking.perform(globals(), checking.Call(["answer"], 1, False, {}, [], forbid=["statistics.mean"])).used)
+    """
+    assert run_alone(release, code).stdout.split() == ["''", "statistics.mean"]

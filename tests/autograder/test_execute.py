@@ -6,7 +6,7 @@ import time
 import pytest
 
 from autograder import compose, judge, question
-from autograder.execute import Run, outputs_of
+from autograder.execute import NotJudgedError, Run, outputs_of
 
 NAMES = [exercise.name for exercise in compose.exercises("lstm")]
 POINTS = {exercise.name: exercise.points for exercise in compose.exercises("lstm")}
@@ -22,10 +22,10 @@ def grade(sandbox):
             name: dataclasses.replace(asked, seconds=seconds) for name, asked in question.of_block("lstm").items()
         }
 
-        def decide(asked, points, ask):
-            return judge.judge(asked, points, 7, ask)
+        def decide(asked, points, ask, uses):
+            return judge.judge(asked, points, 7, ask, uses)
 
-        Run(sandbox, decide, cell_seconds=seconds, deadline=time.monotonic() + in_all).all(notebook.cells, questions)
+        Run(sandbox, questions, decide, cell_seconds=seconds, deadline=time.monotonic() + in_all).all(notebook.cells)
         return {name: float(output_of(notebook, name).data["text/plain"]) for name in NAMES}
 
     return run
@@ -139,7 +139,8 @@ def test_what_a_student_raises_is_escaped_in_the_verdict(grade, solved):
 def test_a_forged_picture_does_not_reach_the_feedback():
     forged = {"image/png": 'x" onerror="alert(1)', "text/html": "<script>", "text/plain": "kept"}
     honest = {"image/png": "iVBORw0KGgo=\n"}
-    reply = {"stdout": "", "stderr": "", "displays": [forged, honest], "error": None}
+    displays = [{"data": data, "result": False} for data in (forged, honest)]
+    reply = {"stdout": "", "stderr": "", "displays": displays, "error": None}
     assert [dict(output.data) for output in outputs_of(reply)] == [{"text/plain": "kept"}, honest]
 
 
@@ -166,24 +167,21 @@ def test_many_cells_that_end_the_process_do_not_outlast_the_notebooks_time(grade
     assert time.monotonic() - start < 10
 
 
-def test_a_judge_that_fails_gives_a_message_and_never_a_mark(sandbox, solved, caplog):
-    def broken(asked, points, ask):
+def test_a_judge_that_fails_gives_no_mark(sandbox, solved):
+    def broken(*_):
         raise KeyError("a fault of ours")
 
     compose.restore_check_cells(solved, POINTS)
-    questions = question.of_block("lstm")
-    Run(sandbox, broken, cell_seconds=20, deadline=time.monotonic() + 100).all(solved.cells, questions)
-    for name in NAMES:
-        assert output_of(solved, name).data["text/plain"] == "0.0"
-        assert "could not be judged: KeyError" in output_of(solved, name).data["text/html"]
-    assert "could not be judged" in caplog.text
+    run = Run(sandbox, question.of_block("lstm"), broken, cell_seconds=20, deadline=time.monotonic() + 100)
+    with pytest.raises(NotJudgedError, match="could not be judged: KeyError"):
+        run.all(solved.cells)
 
 
-def test_a_question_that_the_course_no_longer_has_gets_a_message(sandbox, solved, caplog):
+def test_a_check_cell_of_no_question_runs_as_any_other(sandbox, solved):
     compose.restore_check_cells(solved, {**POINTS, "forgotten": 3.0})
-    run = Run(sandbox, None, cell_seconds=20, deadline=time.monotonic() + 100)
-    run.all([cell for cell in solved.cells if compose.checked_question(cell) == "forgotten"], {})
-    assert output_of(solved, "forgotten").data["text/plain"] == "0.0"
+    run = Run(sandbox, {}, None, cell_seconds=20, deadline=time.monotonic() + 100)
+    run.all(solved.cells)
+    assert run.entries == []
 
 
 def test_text_that_no_file_can_hold_costs_nothing(grade, solved):

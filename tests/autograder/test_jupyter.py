@@ -1,20 +1,15 @@
 """Real Jupyter: the released notebook runs in a kernel and opens in JupyterLab."""
 
-import json
 import shutil
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from autograder import compose
+from tests import jupyterlab
 from tests.site import browsing
 
 
@@ -41,37 +36,11 @@ def test_the_solved_notebook_gets_all_points_from_its_own_checks(lstm_course):
         assert found[exercise.name].startswith(f"{exercise.name}: {points} of {points} points")
 
 
-@pytest.fixture
-def jupyterlab(lstm_course, tmp_path, monkeypatch):
-    """A JupyterLab on a copy of the release; yields its address."""
+def test_the_released_notebook_opens_in_jupyterlab(lstm_course, tmp_path):
     browsing.require_chromium()
     shutil.copytree(lstm_course / "release", tmp_path / "release")
-    for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(variable, str(tmp_path / variable.lower()))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--IdentityProvider.token=test"]
-    command += [f"--ServerApp.root_dir={tmp_path / 'release'}", "--ServerApp.port=0", "--LabApp.news_url="]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        try:
-            yield wait_for_address(tmp_path / "jupyter_runtime_dir")
-        finally:
-            server.terminate()
-
-
-def wait_for_address(runtime: Path, seconds: float = 60) -> str:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for file in runtime.glob("jpserver-*.json"):
-            url = json.loads(file.read_text(encoding="utf-8"))["url"]
-            with urllib.request.urlopen(f"{url}api/status?token=test") as answer:
-                assert answer.status == 200
-            return url
-        time.sleep(0.1)
-    raise TimeoutError("JupyterLab did not start")
-
-
-def test_the_released_notebook_opens_in_jupyterlab(jupyterlab, tmp_path):
-    with browsing.browser() as browser:
-        browser.get(f"{jupyterlab}lab/tree/lstm/lstm.ipynb?token=test&reset")
+    with jupyterlab.served(tmp_path / "release", tmp_path) as address, browsing.browser() as browser:
+        browser.get(f"{address}lab/tree/lstm/lstm.ipynb?token={jupyterlab.TOKEN}&reset")
         wait = WebDriverWait(browser, 90)
         wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-MarkdownCell h1"))
         assert "LSTM" in browser.find_element(By.CSS_SELECTOR, ".jp-Notebook").text

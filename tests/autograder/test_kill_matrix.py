@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from autograder import blocks, check, compose, question, stubs
+from autograder import blocks, check, compose, kill_matrix, question, stubs
 from autograder.judge import judge
+from autograder.kill_matrix import wrong_answer
 from solutions import lstm as reference
 
 SEEDS = 50
@@ -59,25 +59,6 @@ def right_answer(asked: question.Question) -> dict:
         file = stubs.find(asked.name).file
         return vars(importlib.import_module(f"kernels.{file.stem}"))
     return {function.__name__: function for function in asked.reference}
-
-
-def wrong_answer(asked: question.Question, mistake: str) -> dict:
-    """The functions of a known mistake, under the names that the question calls."""
-    functions = asked.mistakes[mistake].functions
-    names = asked.calls or tuple(function.__name__ for function in asked.reference)
-    if asked.tensors:
-        return {name: on_tensors(function) for name, function in zip(names, functions, strict=True)}
-    return dict(zip(names, functions, strict=True))
-
-
-def on_tensors(function):
-    """A function of arrays as one of float32 tensors."""
-
-    def wrapped(*tensors):
-        outputs = function(*(tensor.double().numpy() for tensor in tensors))
-        return tuple(torch.tensor(output, dtype=torch.float32) for output in outputs[:2])
-
-    return wrapped
 
 
 def unwritten(asked: question.Question, folder: Path) -> dict:
@@ -141,6 +122,42 @@ def test_every_mistake_loses_marks_and_is_named(stem, name, mistake):
         assert verdict.points < verdict.out_of - SHOWN, f"seed {seed}: {verdict}"
         assert verdict.mistake == asked.mistakes[mistake].message, f"seed {seed}: {verdict}"
     assert len({verdict.points for verdict in verdicts}) == 1, "two students pay differently for one mistake"
+
+
+@pytest.mark.parametrize(("stem", "name"), QUESTIONS)
+def test_the_page_of_the_matrix_says_what_the_grader_does(stem, name):
+    asked = question.of_block(stem)[name]
+    entries = list(kill_matrix.of_question(stem, asked, FEW_SEEDS))
+    assert [entry.mistake for entry in entries] == list(asked.mistakes)
+    for entry in entries:
+        verdict = verdict_on(stem, name, wrong_answer(asked, entry.mistake), 0)
+        assert entry.named
+        assert entry.message == asked.mistakes[entry.mistake].message
+        assert entry.kept == pytest.approx(verdict.points / verdict.out_of, abs=SHOWN)
+
+
+def entry(**changes) -> kill_matrix.Entry:
+    plain = {"stem": "lstm", "question": "f", "mistake": "a < b", "message": "<b> & c", "kept": 0.25, "named": True}
+    return kill_matrix.Entry(**{**plain, **changes})
+
+
+def test_a_mistake_that_escapes_stands_at_the_top_of_the_page():
+    fine = kill_matrix.summary([entry()], 5)
+    assert "1 questions, 1 known mistakes, 5 draws" in fine
+    assert "Every mistake loses points. Every mistake was told its own message" in fine
+    free, nameless = entry(kept=1.0), entry(mistake="b", named=False)
+    text = kill_matrix.summary([entry(), free, nameless], 5)
+    assert "These keep all points: f: a &lt; b. These were not told their own: f: b." in text
+
+
+def test_the_page_shows_every_mistake_and_takes_no_message_for_markup():
+    entries = [entry(), entry(mistake="b", kept=0.9, named=False), entry(question="g")]
+    picture, tables = kill_matrix.picture(entries), kill_matrix.tables(entries)
+    assert picture.count('<div class="kill-row">') == tables.count("<table") == 2
+    assert picture.count('title="a &lt; b"') == 2
+    assert ">90?<" in picture
+    assert "&lt;b&gt; &amp; c</td><td>25&nbsp;%</td><td>yes</td>" in tables
+    assert "<td>90&nbsp;%</td><td>no</td>" in tables
 
 
 @pytest.mark.parametrize(("stem", "name"), QUESTIONS)

@@ -1,6 +1,7 @@
 """The untrusted side sees libraries and a scratch folder, and nothing that it starts or writes outlives it."""
 
 import ast
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autograder import cgroup, wire
 from autograder import sandbox as sandboxing
-from autograder import wire
 from autograder.blocks import ROOT
 from autograder.check import Call
 from autograder.errors import UserError
-from autograder.sandbox import ChildDiedError, Sandbox
+from autograder.sandbox import ChildDiedError, Sandbox, SandboxLostError
 
 SECONDS = 20
 
@@ -35,7 +36,7 @@ def test_a_cell_gives_back_what_it_prints_and_shows(sandbox):
     source = "import sys; print('out'); print('err', file=sys.stderr); 6 * 7"
     reply = run(sandbox, source)
     assert (reply["stdout"], reply["stderr"], reply["error"]) == ("out\n", "err\n", None)
-    assert reply["displays"] == [{"text/plain": "42"}]
+    assert reply["displays"] == [{"data": {"text/plain": "42"}, "result": True}]
 
 
 def test_a_plot_comes_back_as_a_picture(sandbox):
@@ -43,7 +44,7 @@ def test_a_plot_comes_back_as_a_picture(sandbox):
         child.run_cell("%matplotlib inline\nimport matplotlib.pyplot as plt", SECONDS)
         reply = child.run_cell("plt.plot([1, 2]);\nplt.show()", SECONDS)
     assert reply["error"] is None
-    assert reply["displays"][0]["image/png"].startswith("iVBOR")
+    assert reply["displays"][0]["data"]["image/png"].startswith("iVBOR")
 
 
 def test_html_and_scripts_stay_in_the_child(sandbox):
@@ -51,7 +52,7 @@ def test_html_and_scripts_stay_in_the_child(sandbox):
         sandbox,
         "from IPython.display import HTML, Javascript, display\ndisplay(HTML('<script>x</script>'), Javascript('x'))",
     )
-    assert all(set(data) <= {"text/plain"} for data in reply["displays"])
+    assert all(set(display["data"]) <= {"text/plain"} for display in reply["displays"])
 
 
 def test_an_error_comes_back_with_its_trace(sandbox):
@@ -292,14 +293,50 @@ def test_without_isolation_the_limits_still_hold():
         sandbox.close()
 
 
-def test_closing_the_sandbox_leaves_no_process():
-    sandbox = Sandbox("bwrap")
+def lose(sandbox: Sandbox) -> None:
+    """Start a process in a child, then end the sandbox under it."""
     with sandbox.child() as child:
         child.run_cell("import subprocess; subprocess.Popen(['sleep', '4242'], start_new_session=True)", SECONDS)
         sandbox._process.kill()
         sandbox._process.wait()
+
+
+def test_a_sandbox_that_is_lost_is_told_apart_from_a_submission_that_ends_and_leaves_no_process():
+    sandbox = Sandbox("bwrap")
+    with contextlib.closing(sandbox):
+        with pytest.raises(SandboxLostError, match="the sandbox ended while"):
+            lose(sandbox)
         deadline = time.monotonic() + 10
         while subprocess.run(["pgrep", "-f", "sleep 4242"], capture_output=True).returncode == 0:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        assert run(sandbox, "6 * 7")["error"] is None
+
+
+def test_a_flood_of_processes_ends_at_the_bound_of_the_control_group(sandbox):
+    if not any("processes" in layer for layer in sandbox.layers):
+        pytest.skip("this process may not make a control group that bounds processes")
+    bomb = "import os, signal\nfor started in range(10 * bound):\n    if os.fork() == 0:\n        signal.pause()"
+    with sandbox.child() as child:
+        reply = child.run_cell(f"bound = {cgroup.MAX_PROCESSES}\n{bomb}", SECONDS)
+        counted = child.run_cell("import os\nprint(started < bound, flush=True)", SECONDS)
+    assert reply["error"][0] == "BlockingIOError"
+    assert counted["stdout"] == "True\n"
+
+
+def test_memory_that_no_limit_of_a_process_counts_ends_at_the_bound_of_the_control_group(sandbox, monkeypatch):
+    if not any("GB" in layer for layer in sandbox.layers):
+        pytest.skip("this process may not make a control group that bounds memory")
+    monkeypatch.setattr(cgroup, "MAX_MEMORY", 1 << 30)
+    flood = "import mmap\nkept = [mmap.mmap(-1, 64 << 20) for _ in range(40)]\nfor m in kept: m.write(bytes(64 << 20))"
+    with contextlib.closing(Sandbox("bwrap")) as small:
+        with pytest.raises(ChildDiedError), small.child() as child:
+            child.run_cell(flood, SECONDS)
+        assert run(small, "6 * 7")["error"] is None
+
+
+def test_a_closed_sandbox_leaves_no_control_group():
+    before = set(cgroup.MOUNT.glob(f"**/{cgroup.PREFIX}*"))
+    sandbox = Sandbox("bwrap")
     sandbox.close()
+    assert set(cgroup.MOUNT.glob(f"**/{cgroup.PREFIX}*")) <= before

@@ -1,0 +1,124 @@
+"""One submission as it lies in submitted/<student>/<assignment>/: read whole, or refused with a reason."""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
+
+from nbgrader.utils import parse_utc
+
+MEGABYTE = 1 << 20
+MAX_NOTEBOOK = 50 * MEGABYTE
+MAX_FILES = 64 * MEGABYTE  # all others of a submission together
+
+
+class UnreadableError(Exception):
+    """A submission that can't be graded; the text says in one line why not."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The notebooks as JSON by name, the files beside them by relative path, when it was handed in, a digest of all."""
+
+    student: str
+    assignment: str
+    notebooks: Mapping[str, str]
+    files: Mapping[str, bytes]
+    timestamp: datetime | None
+    digest: str
+
+
+def read(course: Path, student: str, assignment: str, names: Sequence[str], ignored: Sequence[str]) -> Submission:
+    """Read a submission: the notebooks of these names that are there, and the files whose names match no `ignored`.
+
+    Raises UnreadableError where a notebook is none, where none is there, or where a link leads elsewhere.
+    """
+    folder = course / "submitted" / student / assignment
+    if set("*?[]#%") & set(student):
+        raise UnreadableError("nbgrader can't handle * ? [ ] # % in a name: rename the folder")
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise UnreadableError("it is a symbolic link, which may lead to the work of another student")
+    notebooks = {name: _notebook(folder / f"{name}.ipynb") for name in names if _there(folder / f"{name}.ipynb")}
+    if not notebooks:
+        there = sorted(path.name for path in folder.glob("*.ipynb"))
+        wanted = " or ".join(f"{name}.ipynb" for name in names)
+        raise UnreadableError(f"no {wanted} was handed in" + (f", only {', '.join(there)}" if there else ""))
+    files = dict(files_of(folder, ignored))
+    date = _date(folder / "timestamp.txt")
+    when = parse_utc(date) if date else None
+    return Submission(student, assignment, notebooks, files, when, _digest(notebooks, files, date))
+
+
+def _there(file: Path) -> bool:
+    if file.is_symlink():
+        raise UnreadableError(f"{file.name} is a symbolic link, which may lead to the work of another student")
+    return file.is_file()
+
+
+def _notebook(file: Path) -> str:
+    """The text of a notebook that has cells."""
+    try:
+        size = file.stat().st_size
+        if size > MAX_NOTEBOOK:
+            raise UnreadableError(
+                f"{file.name} has {size / MEGABYTE:.0f} MB, more than the {MAX_NOTEBOOK // MEGABYTE} MB that are read: "
+                "ask for it without its outputs"
+            )
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableError(f"{file.name} is no readable notebook: {error}") from error
+    # notebooks of format 3 and older have worksheets
+    if not isinstance(content, dict) or not any(isinstance(content.get(key), list) for key in ("cells", "worksheets")):
+        raise UnreadableError(f"{file.name} is no notebook: it has no cells")
+    return text
+
+
+def _date(file: Path) -> str:
+    """What timestamp.txt says, if it is there: a date, as nbgrader writes it."""
+    if not _there(file):
+        return ""
+    try:
+        date = file.read_text(encoding="utf-8")[:100].strip()
+        if date:
+            parse_utc(date)
+    except (ValueError, OverflowError) as error:
+        raise UnreadableError(f"timestamp.txt holds no date: {error}") from error
+    return date
+
+
+def files_of(folder: Path, ignored: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The regular files below a folder, notebooks left out, up to a limit. Raises UnreadableError for others."""
+    left = MAX_FILES
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _matches(name, ignored))
+        for name in sorted(names):
+            file = Path(place, name)
+            relative = file.relative_to(folder).as_posix()
+            if name.endswith(".ipynb") or name == "timestamp.txt" or _matches(name, ignored):
+                continue
+            about = file.lstat()
+            if not stat.S_ISREG(about.st_mode):
+                raise UnreadableError(f"{relative} is no ordinary file but a link or a device")
+            left -= about.st_size
+            if left < 0:
+                raise UnreadableError(f"its files have more than {MAX_FILES // MEGABYTE} MB together")
+            yield relative, file.read_bytes()
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _digest(notebooks: Mapping[str, str], files: Mapping[str, bytes], date: str) -> str:
+    total = hashlib.sha256()
+    texts = {**notebooks, "timestamp.txt": date}
+    for name, content in [*((name, text.encode()) for name, text in texts.items()), *files.items()]:
+        total.update(f"{name!r} {len(content)} ".encode() + content)
+    return total.hexdigest()[:32]

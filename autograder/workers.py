@@ -1,0 +1,42 @@
+"""Where submissions are judged: Dask workers, of this machine or of a cluster."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+from autograder.errors import UserError
+from autograder.execute import warm_sandbox
+
+CONNECT_SECONDS = 20
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Client]:
+    """Start that many workers on this machine, each a process with a sandbox of its own."""
+    options = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+        yield client
+
+
+@contextmanager
+def remote(address: str) -> Iterator[Client]:
+    """Connect to a running Dask scheduler. Raises UserError if none answers, or if it has no workers."""
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        if not client.nthreads():
+            raise UserError(f"the Dask scheduler at {address} has no workers: start some with `dask worker {address}`")
+        yield client
+
+
+def start_sandboxes(client: Client, kind: str) -> None:
+    """Start the sandbox of every worker. Raises UserError if one can't."""
+    client.run(_start, kind)
+
+
+def _start(kind: str) -> None:
+    warm_sandbox(kind)
