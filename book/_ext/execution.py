@@ -6,11 +6,13 @@ has changed.
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from jupyter_cache import get_cache
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
 from sphinx.config import Config
 
@@ -18,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the extensions that are loaded after this one import the autograder
 # What a cell prints depends on these, and what a page shows on those.
 CODE = ("solutions/*.py", "kernels/*.py", "requirements.txt")
+GRADER = ("autograder/*.py", "autograder/questions/*.py", *CODE)  # only for the pages that import it
+GRADER_IMPORT = re.compile(r"^\s*(from|import) autograder\b", re.MULTILINE)
 LOOK = ("autograder/stubs.py", "book/_ext/*.py", "book/_static/*", "book/_templates/*")
 
 
@@ -39,14 +43,34 @@ def digest(patterns: tuple[str, ...]) -> str:
 
 def forget_stale_results(app: Sphinx, config: Config) -> None:
     """Empty the execution cache when the code under the cells has changed: its own key is the cells alone."""
-    # Sphinx reads all pages again when one of these two values is another than in the last build.
+    # Sphinx reads all pages again when one of these values is another than in the last build.
     config.code_digest, config.look_digest = digest(CODE), digest(LOOK)
+    config.grader_digest = digest(GRADER)
     results = Path(app.outdir).parent / ".jupyter_cache"
-    stamp = results / "code.sha256"
-    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != config.code_digest:
+    if is_new(results / "code.sha256", config.code_digest):
         shutil.rmtree(results, ignore_errors=True)
-        results.mkdir(parents=True)
-        stamp.write_text(config.code_digest, encoding="utf-8")
+        write(results / "code.sha256", config.code_digest)
+    if is_new(results / "grader.sha256", config.grader_digest):
+        forget_pages_about_the_grader(results)
+        write(results / "grader.sha256", config.grader_digest)
+
+
+def is_new(stamp: Path, value: str) -> bool:
+    return not stamp.is_file() or stamp.read_text(encoding="utf-8") != value
+
+
+def write(stamp: Path, value: str) -> None:
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(value, encoding="utf-8")
+
+
+def forget_pages_about_the_grader(results: Path) -> None:
+    """Take those pages out of the cache whose cells import the grader, so that the others need not run again."""
+    cache = get_cache(str(results))
+    for record in cache.list_cache_records():
+        cells = cache.get_cache_bundle(record.pk).nb.cells
+        if any(cell.cell_type == "code" and GRADER_IMPORT.search(cell.source) for cell in cells):
+            cache.remove_cache(record.pk)
 
 
 def forget_bad_build(app: Sphinx, error: Exception | None) -> None:
@@ -58,6 +82,7 @@ def forget_bad_build(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("code_digest", "", "env", str)
     app.add_config_value("look_digest", "", "env", str)
+    app.add_config_value("grader_digest", "", "env", str)
     app.connect("config-inited", set_up_kernels)
     app.connect("config-inited", forget_stale_results)
     app.connect("build-finished", forget_bad_build)
