@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ def _details(token: Token) -> Iterator[str]:
 def source_notebook(stem: str) -> NotebookNode:
     """Compose the instructor's notebook of a block, solutions included, with nbgrader's metadata."""
     cells = [_locked("setup", SETUP)]
+    questions = question.of_block(stem)
     for number, part in enumerate(parse(stem)):
         if isinstance(part, str):
             cells.append(_with_id(new_markdown_cell(part), f"text-{number}"))
@@ -140,15 +141,16 @@ def source_notebook(stem: str) -> NotebookNode:
             cells.append(_locked(f"given-{part.name}", stubs.whole(part.name)))
         else:
             cells += _kernel_setup(cells, part.name)
-            cells += _question_cells(part)
+            cells += _question_cells(part, questions[part.name].forbid if part.name in questions else ())
     title = [cell for cell in cells[1:2] if cell.cell_type == "markdown"]
     kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return new_notebook(cells=[*title, cells[0], *cells[1 + len(title) :]], metadata={"kernelspec": kernelspec})
 
 
-def _question_cells(exercise: Exercise) -> list[NotebookNode]:
+def _question_cells(exercise: Exercise, forbid: Sequence[str]) -> list[NotebookNode]:
     header = f"{'★' * exercise.stars}{'☆' * (3 - exercise.stars)} · {exercise.minutes} min · {exercise.points:g} points"
     header += f" · needs {exercise.needs}" if exercise.needs else ""
+    header += f" · without {', '.join(f'`{name}`' for name in forbid)}" if forbid else ""
     text = new_markdown_cell(f"## `{exercise.name}`\n\n{ROLE.sub(ROLE_TEXT, header)}\n\n{exercise.text}")
     solution = new_code_cell(stubs.solved(exercise.name))
     solution.metadata.nbgrader = _metadata(exercise.name, solution=True)

@@ -33,8 +33,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from sphinx_design.shared import is_component
 
-from autograder import stubs
-from autograder.blocks import ROOT
+from autograder import question, stubs
+from autograder.blocks import ROOT, questions
 from autograder.errors import UserError
 
 EDITIONS = ("full", "class")
@@ -70,10 +70,20 @@ def asked(page: str) -> list[str]:
 def place_of(name: str) -> tuple[str, int] | None:
     """The exercise page that asks for a function, and the number of the question there."""
     for file in sorted((ROOT / "book" / "exercises").glob("*.md")):
-        questions = asked(file.read_text(encoding="utf-8"))
-        if name in questions:
-            return f"book/exercises/{file.stem}", questions.index(name) + 1
+        names_there = asked(file.read_text(encoding="utf-8"))
+        if name in names_there:
+            return f"book/exercises/{file.stem}", names_there.index(name) + 1
     return None
+
+
+def forbidden(name: str) -> tuple[str, ...]:
+    """What the answer to a question must do without; nothing where the question has no judge yet."""
+    place = place_of(name)
+    stem = place[0].rpartition("/")[2] if place else ""
+    if not questions(stem).exists():
+        return ()
+    found = question.of_block(stem).get(name)
+    return found.forbid if found else ()
 
 
 def fact(text: str, spoken: str | None = None) -> nodes.Node:
@@ -110,7 +120,7 @@ class Question(SphinxDirective):
             raise self.error(f"the question {name} lacks :{':, :'.join(missing)}:")
         self.assert_has_content()
         section = self.section(name)
-        section += self.facts()
+        section += self.facts(name)
         self.state.nested_parse(self.content, self.content_offset, section)
         if any(not block.astext().strip() for block in section.findall(nodes.literal_block)):
             raise self.error(f"the question {name} has an empty block of code: an outer fence needs more backticks")
@@ -129,8 +139,8 @@ class Question(SphinxDirective):
         self.state.document.note_explicit_target(section)
         return section
 
-    def facts(self) -> nodes.paragraph:
-        """Difficulty, time, points, and what should come before."""
+    def facts(self, name: str) -> nodes.paragraph:
+        """Difficulty, time, points, what should come before, and what the answer must do without."""
         count, marks = self.options["stars"], self.options["points"]
         line = nodes.paragraph(classes=["question-facts"])
         line += fact("★" * count + "☆" * (3 - count), spoken=f"difficulty {count} of 3")
@@ -141,6 +151,12 @@ class Question(SphinxDirective):
             for position, need in enumerate(needs):
                 badge += [nodes.Text(", ")] if position else []
                 badge += self.link(need)
+            line += badge
+        if forbid := forbidden(name):
+            badge = fact("without ")
+            for position, dotted in enumerate(forbid):
+                badge += [nodes.Text(", ")] if position else []
+                badge += nodes.literal(dotted, dotted)
             line += badge
         return line
 

@@ -118,3 +118,9 @@ def test_questions_of_a_block_without_any_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(blocks, "questions", lambda stem: tmp_path / "none.py")
     with pytest.raises(UserError, match="has no questions"):
         question.of_block("none")
+
+
+def test_a_question_says_what_its_answer_must_do_without():
+    cells = {cell.id: cell.source for cell in compose.source_notebook("lstm").cells}
+    assert "· without `torch`" in cells["ask-lstm_step_forward"]
+    assert "without" not in cells["ask-load_torch_weights"].splitlines()[2]
