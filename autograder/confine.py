@@ -1,4 +1,4 @@
-"""Confine the calling process for good: new privileges, namespaces of its own, Landlock.
+"""Confine the calling process for good: new privileges, namespaces and a scratch folder of its own, Landlock.
 
 Each layer is tried; what the kernel refuses is left out and reported, so that `doctor` and the instructor know.
 """
@@ -13,7 +13,9 @@ NAMES = {NO_NEW_PRIVILEGES: "no new privileges", NAMESPACES: "own user and PID n
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 SIGKILL = 9
-CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWIPC = 0x10000000, 0x20000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWNS = 0x10000000, 0x20000000, 0x08000000, 0x00020000
+MS_NOSUID, MS_NODEV = 2, 4
+SCRATCH_SIZE = 512 << 20  # bytes
 KEYCTL, JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 VERSION_FLAG, PATH_BENEATH = 1, 1
@@ -29,11 +31,14 @@ def confine(writable: Path) -> int:
     """Apply every layer to this process, leaving it one folder to write to; return the bits of those that hold.
 
     Where namespaces can be had, the process that returns is the first of a PID namespace: all that it starts dies with
-    it, and it can signal nothing else. Its parent waits for it and never returns.
+    it, and it can signal nothing else. Its parent waits for it and never returns. The folder is then one in memory,
+    which nobody else sees and which ends with the process, whatever was put into it.
     """
     held = NO_NEW_PRIVILEGES if _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 else 0
     if _enter_namespaces():
         held |= NAMESPACES
+        size = f"size={SCRATCH_SIZE},mode=700".encode()
+        _libc.mount(b"tmpfs", os.fsencode(writable), b"tmpfs", MS_NOSUID | MS_NODEV, size)
         child = os.fork()
         if child:
             _, status = os.waitpid(child, 0)
@@ -44,7 +49,7 @@ def confine(writable: Path) -> int:
 
 def _enter_namespaces() -> bool:
     uid, gid = os.getuid(), os.getgid()
-    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0:
+    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS) != 0:
         return False
     _libc.unshare(CLONE_NEWIPC)  # shared memory, semaphores and queues of its own
     _libc.syscall(KEYCTL.get(os.uname().machine, -1), JOIN_SESSION_KEYRING, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from sqlalchemy.exc import SAWarning
+from sqlalchemy.exc import OperationalError, SAWarning
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import blocks, compose, formgrader, harmless, pipeline, question, stubs
@@ -108,10 +108,13 @@ def release(course: Path, stem: str) -> Path:
 
 def fault(error: BaseException) -> str:
     """Say in one line what went wrong with the machine, and what to do where that is known."""
-    text = str(error).strip()
+    text = str(error.orig if isinstance(error, OperationalError) else error).strip()
     if "database is locked" in text:
         return LOCKED
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"
+    line = text.splitlines()[0] if text else "no reason given"
+    if isinstance(error, OperationalError):  # its server is gone, its disk is full
+        return f"the gradebook can't be used: {line}"
+    return f"{type(error).__name__}: {line}"
 
 
 def reason(result: dict[str, str]) -> str:

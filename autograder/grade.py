@@ -164,7 +164,8 @@ def _job(assignment: Assignment, read: Submission, only: str, before: Mapping[st
     seeds = seeds_of(assignment.folder, read.student, definition.questions(assignment.defined))
     folder = gradebook.autograded(assignment.coursedir, read.student, read.assignment)
     earlier = {name: (folder / f"{name}.ipynb").read_text("utf-8") for name in read.notebooks} if only else {}
-    return Job(read, (read, assignment.defined, seeds, assignment.config, earlier, only), only, before)
+    config = Config({name: part for name, part in assignment.config.items() if name != "CourseDirectory"})  # a password
+    return Job(read, (read, assignment.defined, seeds, config, earlier, only), only, before)
 
 
 def _conclude(assignment: Assignment, job: Job, future: Future) -> Record:
@@ -189,8 +190,11 @@ def _conclude(assignment: Assignment, job: Job, future: Future) -> Record:
 
 def _refused(assignment: Assignment, student: str, outcome: str, problem: str) -> Record:
     """The record of a submission without marks. An earlier mark stands only where the machine was at fault."""
-    if outcome == "unreadable":
-        gradebook.take_back(assignment.coursedir, student, assignment.name)
+    if outcome == "unreadable" and submission.is_text(student):  # no gradebook holds another name
+        try:
+            gradebook.take_back(assignment.coursedir, student, assignment.name)
+        except Exception as error:
+            outcome, problem = "retry", course.fault(error)
     entry = audit.entry(student, assignment.name, outcome, problem=problem, seconds=0.0, questions=[])
     audit.append(assignment.folder, entry)
     return Record(student, outcome, problem=problem)

@@ -61,5 +61,6 @@ def _table(assignment: str, records: Sequence[Record]) -> Table:
     for record in records:
         marks = ("–", "–") if record.problem else (f"{record.points:g}", f"{record.out_of:g}")
         seconds = f"{record.seconds:.2f}" if record.outcome == "graded" else "–"
-        table.add_row(escape(record.student), *marks, seconds, escape(record.problem))
+        student = record.student.encode("utf-8", "replace").decode()
+        table.add_row(escape(student), *marks, seconds, escape(record.problem))
     return table

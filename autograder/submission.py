@@ -39,6 +39,8 @@ def read(course: Path, student: str, assignment: str, names: Sequence[str], igno
     Raises UnreadableError where a notebook is none, where none is there, or where a link leads elsewhere.
     """
     folder = course / "submitted" / student / assignment
+    if not is_text(student):
+        raise UnreadableError("the name of its folder is no text in UTF-8: rename the folder")
     if set("*?[]#%") & set(student):
         raise UnreadableError("nbgrader can't handle * ? [ ] # % in a name: rename the folder")
     if folder.is_symlink() or folder.parent.is_symlink():
@@ -52,6 +54,15 @@ def read(course: Path, student: str, assignment: str, names: Sequence[str], igno
     date = _date(folder / "timestamp.txt")
     when = parse_utc(date) if date else None
     return Submission(student, assignment, notebooks, files, when, _digest(notebooks, files, date))
+
+
+def is_text(name: str) -> bool:
+    """False for a name of a folder that is not written in UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _there(file: Path) -> bool:
@@ -69,7 +80,7 @@ def _notebook(file: Path) -> str:
                 f"{file.name} has {size / MEGABYTE:.0f} MB, more than the {MAX_NOTEBOOK // MEGABYTE} MB that are read: "
                 "ask for it without its outputs"
             )
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # some editors put a byte order mark in front
         content = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode("utf-8")
     except (OSError, ValueError, RecursionError) as error:

@@ -192,3 +192,16 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(classroom):
     (classroom / "nbgrader_config.py").write_text("c = get_config(\n")
     with pytest.raises(UserError, match=r"nbgrader_config\.py can't be used: SyntaxError"):
         course.api(classroom)
+
+
+def test_a_name_that_is_no_text_is_refused(classroom, problem_of):
+    name = os.fsdecode(b"ad\xff")
+    shutil.copytree(classroom / "submitted/ada", classroom / "submitted" / name)
+    assert "rename the folder" in problem_of(classroom, name)
+
+
+def test_a_byte_order_mark_costs_nothing(classroom, problem_of):
+    file = classroom / "submitted/ada/lstm/lstm.ipynb"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert problem_of(classroom, "ada") == ""
+    assert in_gradebook(classroom)["ada"] == TOTAL

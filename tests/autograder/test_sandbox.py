@@ -340,3 +340,18 @@ def test_a_closed_sandbox_leaves_no_control_group():
     sandbox = Sandbox("bwrap")
     sandbox.close()
     assert set(cgroup.MOUNT.glob(f"**/{cgroup.PREFIX}*")) <= before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')",
+        "import os\nos.mkdir('closed')\nopen('closed/file', 'w').close()\nos.chmod('closed', 0)",
+    ],
+)
+def test_what_is_hard_to_remove_does_not_outlive_its_child(sandbox, source):
+    process = sandbox._process
+    reply = run(sandbox, source)
+    assert reply["error"] is None
+    assert run(sandbox, "import os\nprint(os.listdir())")["stdout"] == "[]\n"
+    assert sandbox._process is process
