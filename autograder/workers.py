@@ -14,8 +14,13 @@ CONNECT_SECONDS = 20
 
 @contextmanager
 def local(workers: int) -> Iterator[Client]:
-    """Start that many workers on this machine, each a process with a sandbox of its own."""
-    options = {"dashboard_address": "127.0.0.1:0", "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    """Start that many workers on this machine, each a process with a sandbox of its own; one alone is a thread here."""
+    options = {
+        "processes": workers > 1,
+        "dashboard_address": "127.0.0.1:0",
+        "memory_limit": 0,
+        "silence_logs": logging.CRITICAL,
+    }
     with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
         yield client
 

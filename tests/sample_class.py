@@ -1,7 +1,7 @@
 """A class to grade: honest, mistaken, hostile and unlucky submissions of a block, with the verdict each must get.
 
-`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes the feedback and
-prints the marks. What was in the folder is deleted.
+`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes feedback and report
+and prints the marks. What was in the folder is deleted.
 """
 
 import os
@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell
 from rich.console import Console
 from rich.table import Table
 
-from autograder import blocks, compose, course, progress, workers
+from autograder import blocks, compose, course, progress, report, workers
 from autograder import grade as grading
 from autograder.errors import UserError
 from autograder.question import Mistake, of_block
@@ -166,6 +166,7 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
     result = course.api(folder).generate_feedback(stem)
     if not result["success"]:
         raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
+    report.write(folder, stem, folder / "report" / f"{stem}.html")
     table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s", expand=True)
     table.add_column("student", no_wrap=True)
     table.add_column("points", no_wrap=True, justify="right")

@@ -607,8 +607,8 @@ KERNEL = Question(
     tolerance=1e-4,
     draws={
         "all sizes smaller than a block": from_signature(lstm_step_forward),
-        "more rows, inputs and units than a block": from_signature(
-            lstm_step_forward, sizes={"batch": 67, "d_in": 33, "d_h": 17}
+        "more rows and inputs than a block": from_signature(
+            lstm_step_forward, sizes={"batch": 67, "d_in": 33, "d_h": 9}
         ),
         "many units and few rows": from_signature(lstm_step_forward, sizes={"batch": 3, "d_in": 7, "d_h": 35}),
     },
