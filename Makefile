@@ -72,7 +72,7 @@ formgrader: assignments
 
 # The exercise notebooks with their solutions, executed: what nbval runs again.
 _build/exercises/.executed: course/.released
-	@rm -rf _build/exercises && mkdir -p _build && cp -r course/source _build/exercises
+	@rm -rf _build/exercises && mkdir -p _build && cp -r course/source _build/exercises && cp -r course/handout/. _build/exercises/
 	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace _build/exercises/*/*.ipynb
 	@touch $@
 

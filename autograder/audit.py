@@ -43,7 +43,7 @@ def append(course: Path, record: Mapping[str, Any]) -> None:
     file = file_of(course, record["assignment"])
     file.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps(record, ensure_ascii=True) + "\n"
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o660)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -26,6 +26,7 @@ from autograder import blocks, check, question, stubs, wire
 from autograder.errors import UserError
 
 PUBLIC_SEED = 0
+PUBLIC_FILES = ("check.py", "cases.npz")
 SETUP = "import numpy as np\n\nfrom check import check"
 KERNEL_SETUP = """import os
 
@@ -237,6 +238,11 @@ def _unjudged(name: str, worth: float) -> NotebookNode:
     return cell
 
 
+def handout(stem: str, course: Path) -> Path:
+    """Where check.py and the public cases of a block wait for its release."""
+    return course / "handout" / stem
+
+
 def public_cases(stem: str, file: Path) -> None:
     """Write what check.py needs to judge offline: inputs, right answers, and the answers of known mistakes."""
     questions = question.of_block(stem)
@@ -251,7 +257,7 @@ def public_cases(stem: str, file: Path) -> None:
 
 
 def build(stem: str, course: Path) -> Path:
-    """Write course/source/<stem>/: the notebook, check.py and the public cases. Returns the notebook's path.
+    """Write course/source/<stem>/, the notebook, and what is handed out beside it. Returns the notebook's path.
 
     Raises UserError where page and questions don't match, or the folder can't be written.
     """
@@ -264,8 +270,9 @@ def build(stem: str, course: Path) -> Path:
     folder = course / "source" / stem
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        public_cases(stem, folder / "cases.npz")
-        shutil.copyfile(check.__file__, folder / "check.py")
+        handout(stem, course).mkdir(parents=True, exist_ok=True)
+        public_cases(stem, handout(stem, course) / "cases.npz")
+        shutil.copyfile(check.__file__, handout(stem, course) / "check.py")
         nbformat.write(notebook, folder / f"{stem}.ipynb")
     except OSError as error:
         raise UserError(f"can't write the assignment to {folder}: {error.strerror}") from error

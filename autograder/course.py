@@ -18,7 +18,6 @@ from autograder.errors import UserError
 
 FOLDER = blocks.ROOT / "course"
 LOCKED = "the gradebook is locked by another program: close Formgrader and other graders, then run this again"
-PUBLIC_FILES = ("check.py", "cases.npz")
 
 
 def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
@@ -30,7 +29,7 @@ def configure(config: Config, course: Path, sandbox: str = "bwrap") -> Config:
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.course_id = "deep-learning-block-by-block"
     config.Exchange.root = str(course / "exchange")
-    config.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback", *PUBLIC_FILES]
+    config.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"]
     config.GenerateAssignment.post_convert_hook = "autograder.course.hand_out"
     config.Autograde.sanitize_preprocessors = list(pipeline.SANITIZE)
     config.Autograde.autograde_preprocessors = [*pipeline.JUDGE, *pipeline.SAVE, "autograder.save_audit.SaveAudit"]
@@ -61,12 +60,11 @@ def own_settings(course: Path) -> Config:
 def hand_out(assignment: str, student: str, notebooks: list[str]) -> None:
     """Put check.py and the public cases beside a released notebook: nbgrader's hook after generate_assignment.
 
-    nbgrader itself ignores them, or it would copy them beside every graded notebook and every feedback page.
+    They don't lie in source/, from where nbgrader would copy them beside every graded notebook.
     """
-    for notebook in notebooks:
-        source = Path(notebook).resolve().parent
-        for name in PUBLIC_FILES:
-            shutil.copyfile(source / name, source.parent.parent / "release" / assignment / name)
+    if assignment in blocks.stems():
+        course = Path(notebooks[0]).resolve().parents[2]
+        shutil.copytree(compose.handout(assignment, course), course / "release" / assignment, dirs_exist_ok=True)
 
 
 def require(course: Path) -> Path:
@@ -97,11 +95,12 @@ def release(course: Path, stem: str) -> Path:
 
     Raises UserError if the source is missing or nbgrader refuses it.
     """
-    if not (course / "source" / blocks.require(stem) / f"{stem}.ipynb").exists():
+    built = course / "source" / blocks.require(stem) / f"{stem}.ipynb"
+    if not built.exists() or not compose.handout(stem, course).exists():
         compose.build(stem, course)
     result = api(course).generate_assignment(stem, force=True, create=True)
     folder = course / "release" / stem
-    if not result["success"] or not all((folder / name).exists() for name in PUBLIC_FILES):
+    if not result["success"] or not all((folder / name).exists() for name in compose.PUBLIC_FILES):
         raise UserError(f"nbgrader could not release {stem}: {reason(result)}")
     return folder
 

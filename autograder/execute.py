@@ -124,10 +124,12 @@ class Run:
         """Give every code cell its outputs, in as many children as it takes.
 
         Each child runs the cells in order: again those that are done, but for the ones that ended a child, then the
-        others. A cell that ends a child is not run again. Raises NotJudgedError, SandboxLostError.
+        others. A cell that ends a child is not run again, unless it went well before: then it has a second chance.
+        Raises NotJudgedError, SandboxLostError.
         """
         code = [cell for cell in cells if cell.cell_type == "code"]
         skipped: set[int] = set()  # cells that ended a child
+        doubted: set[int] = set()  # cells that ended a child only when they ran again, once
         done = 0  # cells whose outputs stand
         while done < len(code):
             with self.sandbox.child() as child:
@@ -145,6 +147,9 @@ class Run:
                         elif current not in skipped and self._question(cell) is None:
                             child.run_cell(cell.source, self._left())  # again, for what it defines
                 except (TimeoutError, ChildDiedError) as failure:
+                    if current < done and current not in doubted:
+                        doubted.add(current)
+                        continue
                     self._spoil(code[current], failure)
                     skipped.add(current)
                     done = max(done, current + 1)

@@ -126,9 +126,10 @@ class CsvExport(_Export):
                 there = found.get(student.id)
                 who = (student.id, student.last_name, student.first_name, student.email)
                 dates = (assignment.duedate or "", (there and there.timestamp) or "")
-                points = (there.raw_score, there.penalty, there.score) if there and there.graded else ("", "", "")
+                points = (there.raw_score, there.penalty, there.score) if there and there.graded else ()
                 text = [no_formula(str(value or "")) for value in (assignment.name, *dates, *who)]
-                yield [*text, *map(str, points), str(assignment.max_score)]
+                scores = [str(round(mark, 4)) for mark in points] or ["", "", ""]
+                yield [*text, *scores, str(assignment.max_score)]
 
 
 KINDS: dict[str, type[_Export]] = {"canvas": CanvasExport, "moodle": MoodleExport, "csv": CsvExport}

@@ -181,8 +181,8 @@ def _conclude(assignment: Assignment, job: Job, future: Future) -> Record:
         return _refused(assignment, student, "retry", course.fault(error))
     about = dict(judged.about)
     if job.only:
-        kept = [entry for entry in job.before["questions"] if entry["name"] != job.only]
-        about["questions"] = kept + about["questions"]
+        again = {entry["name"]: entry for entry in about["questions"]}
+        about["questions"] = [again.get(entry["name"], entry) for entry in job.before["questions"]]
     written = {"digest": job.read.digest, "definition": definition.digest(assignment.defined), **about}
     audit.append(assignment.folder, audit.entry(student, assignment.name, "graded", problem="", **written))
     return Record(student, "graded", points, definition.worth(assignment.defined), judged.about["seconds"])

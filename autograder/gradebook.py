@@ -68,8 +68,7 @@ def _write(coursedir: CourseDirectory, config: Config, submission: Submission, n
     folder = autograded(coursedir, student, assignment)
     new = folder.with_name(f".{assignment}-{os.getpid()}")
     files = {f"{name}.ipynb": text.encode() for name, text in notebooks.items()} | dict(submission.files)
-    if submission.timestamp:
-        files["timestamp.txt"] = f"{submission.timestamp:%Y-%m-%d %H:%M:%S.%f} UTC".encode()
+    files |= {name: text.encode() for name, text in submission.receipt.items()}
     shutil.rmtree(new, ignore_errors=True)
     for name, content in files.items():
         (new / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ class RestoreMetadata(NbGraderPreprocessor):  # type: ignore[misc]
     """Runs before nbgrader's own preprocessors, which stop at metadata that they can't read.
 
     A cell keeps nothing but its grade_id; what that cell is and is worth stands in the gradebook. Ids that the
-    gradebook doesn't know, or that came before, are taken away.
+    gradebook doesn't know, or that came before, are taken away. Raises ValueError where a cell holds no text.
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
@@ -21,6 +21,8 @@ class RestoreMetadata(NbGraderPreprocessor):  # type: ignore[misc]
         with Gradebook(about["db_url"]) as gradebook:
             notebook = gradebook.find_notebook(about["notebook"], about["assignment"])
             known = {cell.name: self._metadata(notebook, cell) for cell in notebook.source_cells}
+        if not all(isinstance(cell.get("source"), str) for cell in nb.cells):
+            raise ValueError("a cell has a source that is no text")
         for cell in reversed(nb.cells):  # of two with one id the last one counts, as nbgrader has it
             claimed = cell.setdefault("metadata", NotebookNode()).pop("nbgrader", None)
             grade_id = claimed.get("grade_id") if isinstance(claimed, dict) else None

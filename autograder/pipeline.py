@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.warnings import MissingIDFieldWarning
+from nbformat.warnings import DuplicateCellId, MissingIDFieldWarning
 from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
@@ -68,6 +68,20 @@ def judged(
     those of the `earlier` autograded notebooks. Raises UnreadableError where the fault is the submission's; whatever
     else it raises is the machine's fault or ours.
     """
+    with warnings.catch_warnings():  # ids that are missing or stand twice are mended, and nobody's concern
+        warnings.simplefilter("ignore", MissingIDFieldWarning)
+        warnings.simplefilter("ignore", DuplicateCellId)
+        return _judged(submission, defined, seeds, config, earlier, only)
+
+
+def _judged(
+    submission: Submission,
+    defined: str,
+    seeds: Mapping[str, str],
+    config: Config,
+    earlier: Mapping[str, str],
+    only: str,
+) -> Judged:
     start = time.monotonic()
     notebooks: dict[str, str] = {}
     about: dict[str, Any] = {"questions": []}
@@ -90,9 +104,7 @@ def resources_of(submission: Submission, notebook: str, db_url: str) -> dict[str
 
 def _sanitized(name: str, text: str, resources: dict[str, Any], config: Config) -> NotebookNode:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MissingIDFieldWarning)
-            return apply(SANITIZE, nbformat.reads(text, 4), resources, config)
+        return apply(SANITIZE, nbformat.reads(text, 4), resources, config)
     except Exception as error:
         reason = str(error).strip().splitlines() or [""]
         raise UnreadableError(f"{name}.ipynb can't be read: {type(error).__name__}: {reason[0]}") from error

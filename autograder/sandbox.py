@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ import numpy as np
 from autograder import wire
 from autograder.cgroup import ControlGroup
 from autograder.check import GUARDS, Answer, Call
-from autograder.confine import NAMES
+from autograder.confine import NAMES, NO_NEW_PRIVILEGES
 from autograder.errors import UserError
-from autograder.zygote import DONE, FORK, KILL
+from autograder.worker import MAX_DISPLAYS
+from autograder.zygote import DONE, FORK, KILL, READY
 
 START_SECONDS = 120.0
 HERE = Path(__file__).resolve().parent
@@ -55,7 +57,7 @@ class SandboxLostError(Exception):
 def _bubblewrap(descriptor: int) -> list[str]:
     """The command that runs the zygote with nothing in sight but libraries and its own files."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL"]
-    command += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
+    command += ["--die-with-parent", "--new-session", "--clearenv"]
     for name, value in {**ENVIRONMENT, "HOME": SCRATCH, "TMPDIR": SCRATCH}.items():
         command += ["--setenv", name, value]
     for folder in ("/usr", "/lib", "/lib64", "/bin"):
@@ -75,7 +77,7 @@ def _bubblewrap(descriptor: int) -> list[str]:
 
 
 class Sandbox:
-    """The warm zygote; one submission at a time."""
+    """The warm zygote; one submission at a time: whoever comes second waits."""
 
     def __init__(self, kind: str = "bwrap") -> None:
         """Start the zygote. `kind` is "bwrap", or "none" for what can be had without it, such as Landlock.
@@ -88,6 +90,7 @@ class Sandbox:
                 "install the package bubblewrap, or accept that with --sandbox none"
             )
         self.kind = kind
+        self._turn = threading.Lock()
         self._start()
 
     def _start(self) -> None:
@@ -109,7 +112,7 @@ class Sandbox:
                 stderr=subprocess.PIPE,
             )
         held = self._control.recv(1) if self._confirmed(START_SECONDS) else b""
-        if not held:
+        if not held or not held[0] & NO_NEW_PRIVILEGES:  # which every Linux grants: something went wrong
             self._process.kill()
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
@@ -133,7 +136,7 @@ class Sandbox:
         Raises SandboxLostError if the sandbox did not outlive the child, whose answers then mean nothing.
         """
         ours, theirs = socket.socketpair()
-        with ours, theirs:
+        with self._turn, ours, theirs:
             if not self._commanded(FORK, theirs.fileno()):
                 self._restart()
                 if not self._commanded(FORK, theirs.fileno()):
@@ -141,6 +144,8 @@ class Sandbox:
             theirs.close()
             alive = True
             try:
+                if not _says_ready(ours):
+                    raise SandboxLostError("a process for a submission did not start: is the machine out of memory?")
                 yield Child(ours)
             finally:
                 alive = self._commanded(KILL)
@@ -171,6 +176,14 @@ class Sandbox:
         self._group.remove()
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _says_ready(connection: socket.socket) -> bool:
+    connection.settimeout(START_SECONDS)
+    try:
+        return connection.recv(1) == READY
+    except OSError:
+        return False
 
 
 class Child:
@@ -226,6 +239,7 @@ def _well_formed_cell(reply: Any) -> bool:
         and isinstance(reply["stdout"], str)
         and isinstance(reply["stderr"], str)
         and isinstance(reply["displays"], list)
+        and len(reply["displays"]) <= MAX_DISPLAYS
         and all(map(_well_formed_display, reply["displays"]))
         and (reply["error"] is None or (_strings(reply["error"]) and len(reply["error"]) == 3))
     )

@@ -15,6 +15,7 @@ from nbgrader.utils import parse_utc
 MEGABYTE = 1 << 20
 MAX_NOTEBOOK = 50 * MEGABYTE
 MAX_FILES = 64 * MEGABYTE  # all others of a submission together
+RECEIPT = ("timestamp.txt", "submission_secret.txt")  # what nbgrader's exchange notes beside a submission
 
 
 class UnreadableError(Exception):
@@ -23,14 +24,20 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Submission:
-    """The notebooks as JSON by name, the files beside them by relative path, when it was handed in, a digest of all."""
+    """The notebooks as JSON by name, the files beside them by relative path, what nbgrader wrote, a digest of all."""
 
     student: str
     assignment: str
     notebooks: Mapping[str, str]
     files: Mapping[str, bytes]
-    timestamp: datetime | None
+    receipt: Mapping[str, str]
     digest: str
+
+    @property
+    def timestamp(self) -> datetime | None:
+        """When it was handed in, if nbgrader has noted it."""
+        date: datetime | None = parse_utc(self.receipt["timestamp.txt"]) if self.receipt.get("timestamp.txt") else None
+        return date
 
 
 def read(course: Path, student: str, assignment: str, names: Sequence[str], ignored: Sequence[str]) -> Submission:
@@ -51,9 +58,9 @@ def read(course: Path, student: str, assignment: str, names: Sequence[str], igno
         wanted = " or ".join(f"{name}.ipynb" for name in names)
         raise UnreadableError(f"no {wanted} was handed in" + (f", only {', '.join(there)}" if there else ""))
     files = dict(files_of(folder, ignored))
-    date = _date(folder / "timestamp.txt")
-    when = parse_utc(date) if date else None
-    return Submission(student, assignment, notebooks, files, when, _digest(notebooks, files, date))
+    receipt = {name: _line(folder / name) for name in RECEIPT if _there(folder / name)}
+    _require_date(receipt.get("timestamp.txt", ""))
+    return Submission(student, assignment, notebooks, files, receipt, _digest(notebooks, files, receipt))
 
 
 def is_text(name: str) -> bool:
@@ -91,17 +98,17 @@ def _notebook(file: Path) -> str:
     return text
 
 
-def _date(file: Path) -> str:
-    """What timestamp.txt says, if it is there: a date, as nbgrader writes it."""
-    if not _there(file):
-        return ""
+def _line(file: Path) -> str:
+    with file.open(encoding="utf-8", errors="replace") as content:
+        return content.read(200).strip()
+
+
+def _require_date(text: str) -> None:
     try:
-        date = file.read_text(encoding="utf-8")[:100].strip()
-        if date:
-            parse_utc(date)
+        if text:
+            parse_utc(text)
     except (ValueError, OverflowError) as error:
         raise UnreadableError(f"timestamp.txt holds no date: {error}") from error
-    return date
 
 
 def files_of(folder: Path, ignored: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -112,7 +119,7 @@ def files_of(folder: Path, ignored: Sequence[str]) -> Iterator[tuple[str, bytes]
         for name in sorted(names):
             file = Path(place, name)
             relative = file.relative_to(folder).as_posix()
-            if name.endswith(".ipynb") or name == "timestamp.txt" or _matches(name, ignored):
+            if name.endswith(".ipynb") or name in RECEIPT or _matches(name, ignored):
                 continue
             about = file.lstat()
             if not stat.S_ISREG(about.st_mode):
@@ -127,9 +134,9 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _digest(notebooks: Mapping[str, str], files: Mapping[str, bytes], date: str) -> str:
+def _digest(notebooks: Mapping[str, str], files: Mapping[str, bytes], receipt: Mapping[str, str]) -> str:
     total = hashlib.sha256()
-    texts = {**notebooks, "timestamp.txt": date}
+    texts = {**notebooks, **receipt}
     for name, content in [*((name, text.encode()) for name, text in texts.items()), *files.items()]:
         total.update(f"{name!r} {len(content)} ".encode() + content)
     return total.hexdigest()[:32]

@@ -39,7 +39,13 @@ def remote(address: str) -> Iterator[Client]:
 
 
 def start_sandboxes(client: Client, kind: str) -> None:
-    """Start the sandbox of every worker. Raises UserError if one can't."""
+    """Start the sandbox of every worker. Raises UserError if one can't, or has more than one thread."""
+    threads = max(client.nthreads().values())
+    if threads > 1:
+        raise UserError(
+            f"a worker has {threads} threads, but its sandbox takes one submission at a time: start workers with "
+            "--nthreads 1, and more of them"
+        )
     client.run(_start, kind)
 
 

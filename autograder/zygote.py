@@ -1,7 +1,8 @@
 """A warm process that has imported libraries only, and forks one confined child for each submission.
 
 The grader starts it inside the sandbox and talks to it over a control socket, the file descriptor in argv[1]:
-FORK, with a connected socket attached, starts a child that serves on it; KILL ends that child and all that it started.
+FORK, with a connected socket attached, starts a child that serves on it, and says READY there first; KILL ends that
+child and all that it started.
 argv[2] is "own-pids" if the process lives in a PID namespace of its own. argv[3] is the scratch folder.
 """
 
@@ -13,14 +14,15 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 from autograder.confine import confine
 
-FORK, KILL, DONE = b"f", b"k", b"d"
-PR_SET_DUMPABLE = 4
+FORK, KILL, DONE, READY = b"f", b"k", b"d", b"r"
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 GIGABYTE = 1 << 30
 LIMITS = {
     resource.RLIMIT_CPU: 120,
@@ -65,6 +67,7 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
     """Confine this process, give it fresh random generators, and serve one submission."""
     import numpy as np
 
+    own_proc()
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -83,7 +86,13 @@ def become_child(connection: socket.socket, scratch: Path, optional: list[Module
             module.seed()
     from autograder import worker
 
+    connection.sendall(READY)
     worker.serve(connection, shell)
+
+
+def own_proc() -> None:
+    """Let this process read and write its own /proc/self again, which a process that can't be dumped may not."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def close_all_but(kept: int) -> None:
@@ -101,9 +110,11 @@ def probe(scratch: Path) -> int:
     if pid == 0:
         held = 0
         try:
+            own_proc()
             held = confine(scratch)
-        finally:
-            os._exit(held)
+        except BaseException:
+            traceback.print_exc()  # for the person who started the grader
+        os._exit(held)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF
 
 
@@ -134,7 +145,9 @@ def main() -> None:
     if own_pids and not in_own_pid_namespace():
         sys.exit("the sandbox has no PID namespace of its own")
     shell, optional = warm_up()
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what a child leaves behind becomes ours to wait for
     control.sendall(DONE + bytes([probe(scratch)]))
     pid = 0
     while True:

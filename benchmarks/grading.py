@@ -77,6 +77,7 @@ def make_stock_course(ours: Path, folder: Path) -> None:
     for file in folder.glob(f"*/*/{STEM}/{STEM}.ipynb"):
         with_own_tests(file)
     with_own_tests(folder / "source" / STEM / f"{STEM}.ipynb")
+    shutil.copytree(compose.handout(STEM, ours), folder / "source" / STEM, dirs_exist_ok=True)
     (folder / "nbgrader_config.py").write_text(STOCK_CONFIG.format(root=str(folder)), encoding="utf-8")
     nbgrader(folder, "generate_assignment", STEM)
 

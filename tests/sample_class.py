@@ -1,7 +1,7 @@
 """A class to grade: honest, mistaken, hostile and unlucky submissions of a block, with the verdict each must get.
 
-`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes feedback and report
-and prints the marks. What was in the folder is deleted.
+`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes feedback and
+report and prints the marks. What was in the folder is deleted.
 """
 
 import os

@@ -42,7 +42,7 @@ def release(tmp_path_factory):
     compose.build("lstm", course)
     folder = tmp_path_factory.mktemp("student")
     for name in ("check.py", "cases.npz"):
-        shutil.copy(course / "source/lstm" / name, folder / name)
+        shutil.copy(compose.handout("lstm", course) / name, folder / name)
     return folder
 
 

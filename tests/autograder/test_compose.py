@@ -110,8 +110,8 @@ def test_lost_doubled_and_forged_check_cells_are_put_right(released):
 def test_two_builds_are_the_same_to_the_byte(tmp_path):
     compose.build("lstm", tmp_path / "a")
     compose.build("lstm", tmp_path / "b")
-    for name in ("lstm.ipynb", "cases.npz", "check.py"):
-        assert (tmp_path / "a/source/lstm" / name).read_bytes() == (tmp_path / "b/source/lstm" / name).read_bytes()
+    for name in ("source/lstm/lstm.ipynb", "handout/lstm/cases.npz", "handout/lstm/check.py"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_questions_of_a_block_without_any_are_refused(monkeypatch, tmp_path):

@@ -7,9 +7,14 @@ import pytest
 
 from autograder import compose, judge, question
 from autograder.execute import NotJudgedError, Run, outputs_of
+from autograder.sandbox import Child, ChildDiedError
 
 NAMES = [exercise.name for exercise in compose.exercises("lstm")]
 POINTS = {exercise.name: exercise.points for exercise in compose.exercises("lstm")}
+
+
+def decide(asked, points, ask, uses):
+    return judge.judge(asked, points, 7, ask, uses)
 
 
 @pytest.fixture
@@ -21,9 +26,6 @@ def grade(sandbox):
         questions = {
             name: dataclasses.replace(asked, seconds=seconds) for name, asked in question.of_block("lstm").items()
         }
-
-        def decide(asked, points, ask, uses):
-            return judge.judge(asked, points, 7, ask, uses)
 
         Run(sandbox, questions, decide, cell_seconds=seconds, deadline=time.monotonic() + in_all).all(notebook.cells)
         return {name: float(output_of(notebook, name).data["text/plain"]) for name in NAMES}
@@ -201,3 +203,22 @@ def test_large_pictures_are_left_out_and_cost_nothing(grade, solved):
     assert grade(solved, seconds=20) == POINTS
     assert "left out" in own.outputs[-1].data["text/plain"]
     assert after.outputs[0].data["text/plain"] == "5"
+
+
+def test_a_cell_that_fails_once_when_it_runs_again_has_a_second_chance(sandbox, solved, monkeypatch):
+    compose.restore_check_cells(solved, POINTS)
+    solved.cells.insert(6, compose.new_code_cell("import os\nos._exit(0)"))
+    real, calls = Child.run_cell, []
+
+    def failing_once(child, source, seconds):
+        calls.append(source)
+        if calls.count(source) == 2 and "import numpy" in source and "failed" not in calls:
+            calls.append("failed")
+            raise ChildDiedError("a fault of the machine")
+        return real(child, source, seconds)
+
+    monkeypatch.setattr(Child, "run_cell", failing_once)
+    run = Run(sandbox, question.of_block("lstm"), decide, cell_seconds=20, deadline=time.monotonic() + 100)
+    run.all(solved.cells)
+    assert "failed" in calls
+    assert {name: float(output_of(solved, name).data["text/plain"]) for name in NAMES} == POINTS

@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import logging
 import shutil
 import sqlite3
 
 import nbformat
 import pytest
+from distributed import Client, LocalCluster
 from nbgrader.api import Gradebook
 
-from autograder import audit, compose, gradebook, judge, pipeline
+from autograder import audit, compose, gradebook, judge, pipeline, workers
+from autograder.errors import UserError
 from autograder.sandbox import SandboxLostError
 
 COURSE_ID = "deep-learning-block-by-block"
@@ -223,3 +226,34 @@ def test_forged_metadata_costs_and_gains_nothing(classroom, graded, metadata):
     (record,) = graded(classroom, ["ada"])
     assert record.problem == ""
     assert (record.points, record.out_of) == (TOTAL, TOTAL)
+
+
+def test_what_nbgraders_exchange_notes_beside_a_submission_stays_with_it(classroom, graded):
+    folder = classroom / "submitted/ada/lstm"
+    (folder / "timestamp.txt").write_text("2026-03-01 12:00:00.000000 UTC")
+    (folder / "submission_secret.txt").write_text("a1b2")
+    (folder / "numpy.py").write_text("raise ImportError")
+    graded(classroom, ["ada"])
+    there = {path.name: path.read_text() for path in (classroom / "autograded/ada/lstm").glob("*.txt")}
+    assert there == {"timestamp.txt": "2026-03-01 12:00:00.000000 UTC", "submission_secret.txt": "a1b2"}
+    assert not (classroom / "autograded/ada/lstm/numpy.py").exists()
+    with opened_gradebook(classroom) as opened:
+        submission = opened.find_submission("lstm", "ada")
+        assert (submission.score, submission.timestamp.month) == (TOTAL, 3)
+
+
+def test_a_question_that_was_judged_again_keeps_its_place_in_the_audit_record(classroom, graded):
+    graded(classroom, ["ada"])
+    before = [entry["name"] for entry in audit.latest(classroom, "lstm")["ada"]["questions"]]
+    graded(classroom, ["ada"], only=QUESTION)
+    assert [entry["name"] for entry in audit.latest(classroom, "lstm")["ada"]["questions"]] == before
+
+
+def test_a_worker_with_several_threads_is_refused(lstm_course, sandbox):
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster,
+        Client(cluster) as client,
+        pytest.raises(UserError, match="--nthreads 1"),
+    ):
+        workers.start_sandboxes(client, "bwrap")

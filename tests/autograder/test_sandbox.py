@@ -2,16 +2,18 @@
 
 import ast
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autograder import cgroup, wire
+from autograder import cgroup, wire, worker
 from autograder import sandbox as sandboxing
 from autograder.blocks import ROOT
 from autograder.check import Call
@@ -355,3 +357,68 @@ def test_what_is_hard_to_remove_does_not_outlive_its_child(sandbox, source):
     assert reply["error"] is None
     assert run(sandbox, "import os\nprint(os.listdir())")["stdout"] == "[]\n"
     assert sandbox._process is process
+
+
+def test_a_copy_that_a_cell_makes_of_its_process_answers_nothing(sandbox):
+    with sandbox.child() as child:
+        child.run_cell("import os\nif os.fork() == 0:\n    raise ValueError('of a copy')", SECONDS)
+        replies = [child.run_cell(f"print({number})", SECONDS)["stdout"] for number in range(5)]
+    assert replies == [f"{number}\n" for number in range(5)]
+
+
+def test_a_cell_that_shows_a_thousand_things_and_more_keeps_the_first(sandbox):
+    reply = run(sandbox, "for number in range(5000): display(number)")
+    assert len(reply["displays"]) == worker.MAX_DISPLAYS
+    assert "too many" in reply["displays"][-1]["data"]["text/plain"]
+
+
+def test_who_comes_second_waits_for_the_child_of_the_first(sandbox):
+    def square(number: int) -> str:
+        return run(sandbox, f"import time\ntime.sleep(0.1)\nprint({number} ** 2)")["stdout"]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(square, range(5))) == [f"{number**2}\n" for number in range(5)]
+
+
+def test_a_flood_of_processes_does_not_reach_the_next_child(sandbox):
+    for _ in range(3):
+        with sandbox.child() as child, contextlib.suppress(TimeoutError, ChildDiedError):
+            child.run_cell("import os\nwhile True: os.fork()", 0.5)
+        assert run(sandbox, "import threading\nthreading.Thread(target=print).start()")["error"] is None
+
+
+AS_NOBODY = """
+import sys
+sys.path.insert(0, {root!r})
+from autograder.sandbox import Sandbox
+for kind in ("bwrap", "none"):
+    sandbox = Sandbox(kind)
+    with sandbox.child() as child:
+        print(kind, sandbox.layers, child.run_cell("6 * 7", 20)["displays"][0]["data"]["text/plain"])
+    sandbox.close()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the other tests run as an ordinary user already")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv, which runs a command as another user, is missing")
+def test_the_sandbox_of_an_ordinary_user_has_every_layer_but_the_control_group(sandbox, tmp_path):
+    """Root may do what an ordinary user may not, such as write to /proc/self of a process that can't be dumped."""
+    needed = {Path(sys.base_prefix), Path(sys.prefix), ROOT}
+    closed = {folder for path in needed for folder in [path, *path.parents] if not folder.stat().st_mode & 0o001}
+    outermost = {folder for folder in closed if not closed & set(folder.parents)}
+    steps = ["set -e"]  # in a mount namespace of its own, folders that others may not enter are put into ones they may
+    for number, path in enumerate(sorted(needed)):
+        steps += [f"mkdir -p {tmp_path}/{number}", f"mount --bind {path} {tmp_path}/{number}"]
+    steps += [f"mount -t tmpfs -o mode=755 opened {folder}" for folder in sorted(outermost)]
+    for number, path in enumerate(sorted(needed)):
+        if outermost & set(path.parents):
+            steps += [f"mkdir -p {path}", f"mount --bind {tmp_path}/{number} {path}"]
+    steps.append('exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"')
+    program = [sys.executable, "-c", AS_NOBODY.format(root=str(ROOT))]
+    command = ["unshare", "--mount", "sh", "-c", "\n".join(steps), "sh", *program]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, cwd="/")
+    if "unshare failed" in done.stderr:
+        pytest.skip("this root may not make a mount namespace")
+    assert done.returncode == 0, done.stderr
+    layers = [layer for layer in sandbox.layers if "control group" not in layer]
+    assert done.stdout.splitlines() == [f"bwrap {layers} 42", f"none {layers[1:]} 42"]
