@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -38,8 +39,8 @@ def used(cells: Sequence[str], functions: Sequence[str], forbid: Sequence[str]) 
     `cells` are the sources of the code cells that ran before the question is judged, in order. Where anything is
     forbidden, so are the functions that would end a watch at run time.
     """
-    last = "|".join(re.escape(name.rpartition(".")[2]) for name in (*forbid, *GUARDS))
-    if not forbid or not any(re.search(rf"\b({last})\b", cell) for cell in cells):
+    last = {name.rpartition(".")[2] for name in (*forbid, *GUARDS)}
+    if not forbid or not any(last & _words(cell) for cell in cells):
         return ""  # as almost always, and at once
     reader = _Reader((*forbid, *GUARDS))
     room = LONGEST
@@ -51,6 +52,21 @@ def used(cells: Sequence[str], functions: Sequence[str], forbid: Sequence[str]) 
             with suppress(RecursionError):
                 reader.run(statement, reader.top, _Uses())
     return reader.reached(functions)
+
+
+@lru_cache(maxsize=1000)
+def _words(cell: str) -> frozenset[str]:
+    """The words that the code of a cell is made of, those of its texts included but for docstrings."""
+    nodes = list(chain.from_iterable(map(ast.walk, _statements(cell))))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    words: set[str] = set()
+    for node in nodes:
+        match node:
+            case ast.Name(name) | ast.Attribute(attr=name) | ast.alias(name) | ast.ImportFrom(module=str() as name):
+                words.update(name.split("."))
+            case ast.Constant(str() as text) if id(node) not in docstrings:
+                words.update(re.findall(r"\w+", text))
+    return frozenset(words)
 
 
 def _statements(cell: str) -> list[ast.stmt]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autograder.check import Answer, Call, Verdict, call_of, examine
 from autograder.errors import UserError
-from autograder.question import Question, make_task
+from autograder.question import Question, make_task, with_mistakes
 
 SECRET_BYTES = 32
 Ask = Callable[[Call], Answer]
@@ -64,4 +64,4 @@ def judge(question: Question, points: float, seed: int, ask: Ask, uses: str = ""
     verdict = examine(task, answers, reveal=False, uses=uses)
     if verdict.points == verdict.out_of:
         return verdict
-    return examine(make_task(question, points, seed), answers, reveal=False, uses=uses)  # again, to name the mistake
+    return examine(with_mistakes(question, task), answers, reveal=False, uses=uses)  # again, to name the mistake

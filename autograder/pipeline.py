@@ -25,8 +25,7 @@ SANITIZE = (
     "nbgrader.preprocessors.DeduplicateIds",
     "nbgrader.preprocessors.OverwriteKernelspec",
     "nbgrader.preprocessors.OverwriteCells",
-    "nbgrader.preprocessors.CheckCellMetadata",
-)
+)  # and no CheckCellMetadata, since all metadata that is left is ours
 JUDGE = (
     "autograder.execute.JudgedExecute",
     "nbgrader.preprocessors.IgnorePattern",

@@ -3,8 +3,8 @@
 import importlib
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -109,6 +109,21 @@ def make_task(question: Question, points: float, seed: int) -> Task:
     )
 
 
+def with_mistakes(question: Question, task: Task) -> Task:
+    """Add the answers of every known mistake to a task that was made without them."""
+    cases = [replace(case, mistakes=_answers_of_mistakes(question, case.inputs, case.upstream)) for case in task.cases]
+    messages = {name: mistake.message for name, mistake in question.mistakes.items()}
+    return replace(task, messages=messages, cases=tuple(cases))
+
+
+def _answers_of_mistakes(
+    question: Question, inputs: Mapping[str, object], upstream: Sequence[Any]
+) -> dict[str, Sequence[Any]]:
+    return {
+        name: _outputs(question, mistake.functions, inputs, upstream) for name, mistake in question.mistakes.items()
+    }
+
+
 def _make_case(question: Question, label: str, make: Draw, rng: np.random.Generator, edge: bool) -> Case:
     inputs = make(rng)
     upstream: tuple[np.ndarray[Any, Any], ...] = ()
@@ -116,9 +131,7 @@ def _make_case(question: Question, label: str, make: Draw, rng: np.random.Genera
         *outputs, _ = question.reference[0](*inputs.values())
         upstream = tuple(rng.standard_normal(output.shape) for output in outputs)
     expected = _outputs(question, question.reference, inputs, upstream)
-    mistakes = {
-        name: _outputs(question, mistake.functions, inputs, upstream) for name, mistake in question.mistakes.items()
-    }
+    mistakes = _answers_of_mistakes(question, inputs, upstream)
     return Case(label, edge, inputs, upstream, expected, mistakes, question.apart.get(label, ()))
 
 
@@ -126,7 +139,7 @@ def _outputs(
     question: Question,
     functions: tuple[Function, ...],
     inputs: Mapping[str, object],
-    upstream: tuple[Any, ...],
+    upstream: Sequence[Any],
 ) -> tuple[Any, ...]:
     """What these functions answer, by way of the same call as the student's; nothing where they crash."""
     names = tuple(f"f{k}" for k in range(len(functions)))

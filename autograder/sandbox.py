@@ -32,7 +32,7 @@ from autograder.zygote import DONE, FORK, KILL, READY
 START_SECONDS = 120.0
 HERE = Path(__file__).resolve().parent
 # what the untrusted side may see of us
-INSIDE = ("__init__.py", "check.py", "confine.py", "wire.py", "worker.py", "zygote.py")
+INSIDE = ("__init__.py", "check.py", "confine.py", "warm_kernel.py", "wire.py", "worker.py", "zygote.py")
 NOBODY = "65534"
 SCRATCH = "/scratch"
 ENVIRONMENT = {

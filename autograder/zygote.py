@@ -7,6 +7,7 @@ argv[2] is "own-pids" if the process lives in a PID namespace of its own. argv[3
 """
 
 import ctypes
+import gc
 import os
 import random
 import resource
@@ -55,11 +56,18 @@ def warm_up() -> tuple[object, list[ModuleType]]:
         import triton.language
 
         optional.append(triton)
+        from autograder.warm_kernel import warm_kernel
+
+        warm_kernel()
     np.random.seed(0)
     without_history = Config({"HistoryManager": {"enabled": False, "hist_file": ":memory:"}})
     shell = InteractiveShell.instance(config=without_history)
     shell.enable_gui = lambda gui=None: None  # %matplotlib asks for it
     shell._showtraceback = lambda *_: None  # an error travels in the reply, not on stdout
+    import autograder.worker  # noqa: F401 — here, and not in each child
+
+    gc.collect()
+    gc.freeze()  # a child that collects garbage would otherwise copy every page that it looks at
     return shell, optional
 
 
