@@ -62,7 +62,10 @@ def submissions(folder: Path, assignment: str) -> list[str]:
 
 
 def open_assignment(folder: Path, name: str, sandbox: str = "bwrap") -> Assignment:
-    """Read what was released. Raises UserError if there is no course, or nothing of that name was released in it."""
+    """Read what was released, and for ordinary tests the files beside them.
+
+    Raises UserError if there is no course, if nothing of that name was released in it, or if a file is none.
+    """
     config = course.configure(Config(), course.require(folder), sandbox)
     coursedir = CourseDirectory(config=config)
     with marks.gradebook(folder) as opened:
@@ -71,12 +74,17 @@ def open_assignment(folder: Path, name: str, sandbox: str = "bwrap") -> Assignme
         course.require_questions(name, definition.questions(defined))
         return Assignment(name, folder, config, coursedir, defined, {})
     source = Path(coursedir.format_path(coursedir.source_directory, ".", name))
-    files = dict(submission.files_of(source, coursedir.ignore))
+    try:
+        files = dict(submission.files_of(source, coursedir.ignore))
+    except UnreadableError as error:
+        raise UserError(f"what lies in {source} can't go with a submission: {error}") from error
     return Assignment(name, folder, config, coursedir, defined, files)
 
 
 def require_question(assignment: Assignment, name: str) -> None:
-    """Raise UserError if an assignment has no question of that name; "" is none."""
+    """Raise UserError if an assignment has no question of that name that can be judged alone; "" is none."""
+    if name and assignment.name not in blocks.stems():
+        raise UserError(f"the tests of {assignment.name} are its own cells, which run together: use --force")
     known = definition.questions(assignment.defined)
     if name and name not in known:
         raise UserError(f"{assignment.name} has no question {name!r}; it has: {', '.join(known)}")

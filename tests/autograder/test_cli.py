@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from autograder import workers
 from autograder.cli import main
+from autograder.sandbox import Sandbox
 
 
 @pytest.fixture
@@ -115,3 +116,16 @@ def test_doctor_names_the_layers(run):
     assert result.exit_code == 0
     assert "--sandbox bwrap: works, with bubblewrap, no new privileges" in result.stdout
     assert "--sandbox none: works, with no new privileges" in result.stdout
+
+
+def test_doctor_and_grade_say_what_to_do_where_bubblewrap_is_missing(run, lstm_course, tmp_path, monkeypatch):
+    (tmp_path / "course/submitted/ada/lstm").mkdir(parents=True)
+    shutil.copytree(lstm_course, tmp_path / "course", dirs_exist_ok=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(workers, "warm_sandbox", Sandbox)  # and not the one that all tests share
+    result = run("doctor")
+    assert "bubblewrap: missing" in result.stdout
+    assert "--sandbox bwrap: bubblewrap (the command bwrap) is not installed" in result.stdout
+    assert "--sandbox none: works, with no new privileges" in result.stdout
+    one_line(run("grade", "lstm", "--course", tmp_path / "course"), "install the package bubblewrap", "--sandbox none")
+    assert not list((tmp_path / "course").glob("audit/*"))

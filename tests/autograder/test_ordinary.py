@@ -14,6 +14,8 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 
 from autograder import course
+from autograder import grade as grading
+from autograder.errors import UserError
 
 EXAMPLE = Path(nbgrader.__file__).parent / "docs/source/user_guide"
 STUDENTS = ["bitdiddle", "hacker"]
@@ -130,6 +132,20 @@ def test_every_outcome_of_an_ordinary_test_counts_as_nbgrader_counts_it(own, tmp
     theirs_marks = {name: score for (_, _, name), (score, _) in marks(theirs, "own").items()}
     assert ours_marks == {name: theirs_marks[name] for name in ours_marks}
     assert set(ours_marks.values()) == {0.0, 0.5, 2.0}
+
+
+def test_one_question_of_an_ordinary_assignment_cannot_be_judged_alone(own):
+    opened = grading.open_assignment(own, "own")
+    with pytest.raises(UserError, match="use --force"):
+        grading.require_question(opened, "passes")
+
+
+def test_a_link_beside_an_ordinary_assignment_is_told_in_one_line(own, tmp_path):
+    folder = tmp_path / "course"
+    shutil.copytree(own, folder)
+    (folder / "source/own/link.txt").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"link\.txt is no ordinary file"):
+        grading.open_assignment(folder, "own")
 
 
 def test_a_notebook_that_is_missing_gets_no_points_and_the_others_count(example, tmp_path, graded):
