@@ -107,11 +107,11 @@ def grade(
     opened = grading.open_assignment(folder, assignment, kind)
     grading.require_question(opened, question)
     chosen = list(dict.fromkeys(students)) or there
-    count = min(count, len(chosen))
+    cluster = workers.remote(scheduler) if scheduler else workers.local(min(count, len(chosen)), len(chosen) > 1)
     console = Console()
     records: list[grading.Record] = []
     try:
-        with workers.remote(scheduler) if scheduler else workers.local(count) as client:
+        with cluster as client:
             going = grading.grade(opened, chosen, client, force=force, only=question)
             for record in progress.of_class(going, assignment, len(chosen), console):
                 records.append(record)

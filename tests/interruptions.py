@@ -125,7 +125,7 @@ def main() -> None:
     subprocess.run(command(folder / "alone", stem), check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     seconds = time.monotonic() - start
     draw = random.Random(0)
-    moments = [draw.uniform(0.05, 0.2) * seconds for _ in range(kills)]
+    moments = [draw.uniform(0.1, 0.5) * seconds for _ in range(kills)]
     done = disturbed(folder / "killed", stem, moments)
     for moment, count in zip(moments, done, strict=True):
         console.print(f"killed after {moment:5.1f} s" if count is not None else "had ended", f"with {count} done")
