@@ -36,7 +36,8 @@ class Question:
     where they are called otherwise than the reference. `tensors` says that the function takes float32 torch tensors;
     `apart` names, for a label, those whose rows lie apart in memory. `by_draw` gives marks by draw rather than by
     output. `tolerance` is relative, `seconds` is for each call. `forbid` names functions, classes and modules, dotted,
-    that the answer must do without.
+    that the answer must do without. `moves` says of a kernel how many bytes its reference loads and stores for some
+    inputs, with the blocks that the given host function launches it with.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Question:
     tolerance: float = 1e-8
     seconds: float = 10.0
     forbid: tuple[str, ...] = ()
+    moves: Callable[[Mapping[str, Any]], int] | None = None
 
     @property
     def called(self) -> tuple[str, ...]:

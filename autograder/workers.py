@@ -4,12 +4,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dask
 from distributed import Client, LocalCluster
 
 from autograder.errors import UserError
 from autograder.execute import warm_sandbox
 
 CONNECT_SECONDS = 20
+KEPT_MESSAGES = 8  # Dask would keep the last 1000 on every connection, each with the submission that it carried
 
 
 @contextmanager
@@ -20,6 +22,7 @@ def local(workers: int, processes: bool = True) -> Iterator[Client]:
     """
     options = {"processes": processes, "dashboard_address": "127.0.0.1:0", "memory_limit": 0}
     with (
+        _short_logs(),
         LocalCluster(n_workers=workers, threads_per_worker=1, silence_logs=logging.CRITICAL, **options) as cluster,
         Client(cluster) as client,
     ):
@@ -30,13 +33,18 @@ def local(workers: int, processes: bool = True) -> Iterator[Client]:
 def remote(address: str) -> Iterator[Client]:
     """Connect to a running Dask scheduler. Raises UserError if none answers, or if it has no workers."""
     try:
-        client = Client(address, timeout=CONNECT_SECONDS)
+        with _short_logs():
+            client = Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError) as error:
         raise UserError(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
         if not client.nthreads():
             raise UserError(f"the Dask scheduler at {address} has no workers: start some with `dask worker {address}`")
         yield client
+
+
+def _short_logs() -> dask.config.set:
+    return dask.config.set({"distributed.admin.low-level-log-length": KEPT_MESSAGES})
 
 
 def start_sandboxes(client: Client, kind: str) -> None:

@@ -271,8 +271,9 @@ def large(folder: Path, size: int, console: Console) -> None:
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(0.5):
-            seen.append((len(audit.latest(folder / "large", STEM)), memory_of(os.getpid())))
+        while not done.wait(2):
+            graders = [child.pid for child in psutil.Process().children()]
+            seen.append((len(audit.latest(folder / "large", STEM)), sum(map(memory_of, graders))))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
