@@ -17,7 +17,7 @@ NO_KERNEL: dict[str, str] = {}
 AHEAD_OF_ITS_CHAPTER = {"activations": "sigmoid, which the gates of the LSTM need"}
 
 # Files among the kernels that belong to no block, and what they are for.
-KERNEL_TOOLS: dict[str, str] = {}
+KERNEL_TOOLS: dict[str, str] = {"checker": "watches kernels in the interpreter, for tests and for students"}
 
 # Where a file is named after its block.
 NAMED_AFTER_BLOCKS = [
