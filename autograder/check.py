@@ -8,6 +8,7 @@ import contextlib
 import copy
 import gc
 import html
+import importlib
 import inspect
 import json
 import sys
@@ -22,7 +23,13 @@ from typing import Any
 import numpy as np
 
 FLOAT32_TOLERANCE = 1e-4
-SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0}
+SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0, "memory": 2.0, "cost": 1.0}
+COST_ROOM = 1.1  # how many times the bytes that it must a kernel may move
+FAULTS = {  # of a kernel, where its answers show no other mistake
+    "bounds": "a load or store reaches out of bounds: on a GPU it would read or overwrite other data, or end the run",
+    "race": "two programs, or two lanes of one, use the same place in memory, and at least one of them stores there",
+    "undefined": "a masked load without other= lets what lies outside of the mask into a result",
+}
 GUARDS = ("sys.setprofile", "sys.settrace", "threading.setprofile", "threading.settrace")  # these could end a watch
 FORBIDDEN = "this question asks for an answer without it (to compare with it, use a cell of your own)"
 UNWRITTEN = "is not implemented yet: put your code in place of `raise NotImplementedError`, run the cell, check again"
@@ -32,7 +39,8 @@ UNWRITTEN = "is not implemented yet: put your code in place of `raise NotImpleme
 class Case:
     """Inputs, and what must come back; the answers that each known mistake would give to the same inputs.
 
-    The rows of the tensors named in `apart` lie apart in memory.
+    The rows of the tensors named in `apart` lie apart in memory. `moves` is how many bytes a kernel must load and
+    store; 0 where nobody counts.
     """
 
     label: str
@@ -42,6 +50,7 @@ class Case:
     expected: Sequence[Any]
     mistakes: Mapping[str, Sequence[Any]]
     apart: Sequence[str] = ()
+    moves: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ class Call:
 class Answer:
     """What one call gave: arrays (or, where no array came, the name of the type that did), or an error's text.
 
-    `used` is the forbidden name that was called on the way, if any.
+    `used` is the forbidden name that was called on the way, if any. Of kernels, `findings` are the faults in their use
+    of memory, as pairs of kind and text ("unwatched" where nobody looked), and `moved` is what they moved in bytes.
     """
 
     outputs: Sequence[Any] = ()
@@ -96,6 +106,8 @@ class Answer:
     changed: Sequence[str] = ()
     error: str = ""
     used: str = ""
+    findings: Sequence[Sequence[str]] = ()
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,12 +157,13 @@ def call_of(task: Task, case: Case) -> Call:
 def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     """Call the student's function on a copy of the inputs; an exception becomes the answer's error."""
     watch = Watch(call.forbid)
-    seen = (watch.torch if call.tensors else watch.python) if call.forbid else contextlib.nullcontext
+    seen = watch.python if call.forbid else contextlib.nullcontext
+    memory = Memory()
     try:
         inputs = {name: _enter(value, call.tensors, name in call.apart) for name, value in call.inputs.items()}
         upstream = [_enter(value, call.tensors) for value in call.upstream]
         before = copy.deepcopy((inputs, upstream))
-        with _nan_filled_outputs() if call.tensors else contextlib.nullcontext(), seen():
+        with memory.watched() if call.tensors else contextlib.nullcontext(), seen():
             result = _look_up(namespace, call.functions[0])(*inputs.values())
             if len(call.functions) == 2:
                 cache = _unpack_forward(call.functions[0], result, len(upstream))
@@ -163,8 +176,8 @@ def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     except KeyboardInterrupt:  # the student stops a loop in the notebook
         raise
     except BaseException as error:  # a student's code may raise anything, SystemExit included
-        return Answer(error=_describe(error), used=watch.used)
-    return Answer(outputs, len(parts), tuple(changed), used=watch.used)
+        return Answer(error=_describe(error), used=watch.used, findings=memory.findings, moved=memory.moved)
+    return Answer(outputs, len(parts), tuple(changed), "", watch.used, memory.findings, memory.moved)
 
 
 def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
@@ -209,9 +222,43 @@ def _leave(value: Any) -> Any:
     return np.array(value, dtype=widest, subok=False)
 
 
+class Memory:
+    """What the kernels of one call do to memory, as the checker sees it."""
+
+    def __init__(self) -> None:
+        self._launches: Sequence[Any] = ()
+        self._unwatched = ""
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch each launch, with NaN in what torch.empty gives, so that an element left unwritten is seen."""
+        checker = _checker()
+        self._unwatched = "checker.py is missing beside check.py" if checker is None else checker.why_not()
+        watch = contextlib.nullcontext(()) if self._unwatched or checker is None else checker.watch()
+        with _nan_filled_outputs(), watch as self._launches:
+            yield
+
+    @property
+    def findings(self) -> tuple[tuple[str, str], ...]:
+        found = [(finding.kind, finding.message) for launch in self._launches for finding in launch.findings]
+        return tuple([("unwatched", self._unwatched)] if self._unwatched else dict(found).items())
+
+    @property
+    def moved(self) -> int:
+        return sum(launch.moved for launch in self._launches)
+
+
+def _checker() -> Any:
+    """The memory checker for kernels: beside this file in a notebook's folder, else the book's own."""
+    for name in ("kernels.checker", "checker"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
 @contextlib.contextmanager
 def _nan_filled_outputs() -> Iterator[None]:
-    """Let torch.empty give NaN, so that a kernel which leaves an element unwritten is seen."""
+    """Let torch.empty give NaN."""
     import torch
 
     def filled(tensor: Any) -> Any:
@@ -282,22 +329,6 @@ class Watch:
             if collecting:
                 gc.enable()
 
-    @contextlib.contextmanager
-    def torch(self) -> Iterator[None]:
-        """See what torch computes, and for whom; `python` would slow a kernel in Triton's interpreter sixfold."""
-        from torch.overrides import TorchFunctionMode
-
-        see = self._see_in_torch
-
-        class Mode(TorchFunctionMode):  # type: ignore[misc]
-            def __torch_function__(self, function: Any, types: Any, inputs: Any = (), options: Any = None) -> Any:
-                see(function, sys._getframe(1))
-                return function(*inputs, **(options or {}))
-
-        self._find()
-        with Mode():
-            yield
-
     def _find(self) -> None:
         """Look up those names that are unknown so far."""
         self._loaded = len(sys.modules)
@@ -323,14 +354,6 @@ class Watch:
             name = self._called(frame) if event == "call" else self._called_in_c(arg)
             if name and not self._is_import(frame):
                 self.used = name
-
-    def _see_in_torch(self, function: Any, frame: FrameType | None) -> None:
-        """Take note of one function of torch, which goes by its name, and of the functions that it is called in."""
-        while frame is not None and frame.f_code is not perform.__code__ and not self.used:
-            self.used = self._called(frame)
-            frame = frame.f_back
-        if not self.used:
-            self.used = self._builtin.get(getattr(function, "__name__", ""), [("", None)])[0][0]
 
     def _called(self, frame: FrameType) -> str:
         known = self._code.get(id(frame.f_code))
@@ -399,9 +422,11 @@ def examine(task: Task, answers: Sequence[Answer], reveal: bool, uses: str = "")
     some_right = any(step.passed for step in values)
     shape, inputs = _shape_step(task, drawn), _inputs_step(drawn, some_right)
     steps = [shape, *values, *_case_steps(task, edges, SHARES["edges"], reveal), inputs]
+    if task.tensors:
+        steps += _kernel_steps(pairs, some_right)
     total = sum(step.share for step in steps)
     earned = sum(step.share for step in steps if step.passed)
-    mistake = "" if all(step.passed for step in steps) else diagnose(task, answers)
+    mistake = "" if all(step.passed for step in steps) else diagnose(task, answers) or _fault(answers)
     return Verdict(task.name, round(task.points * earned / total, 2), task.points, tuple(steps), mistake)
 
 
@@ -454,6 +479,32 @@ def _inputs_step(drawn: Sequence[tuple[Case, Answer]], some_right: bool) -> Step
     if not changed and not some_right:
         message = "counts as soon as one output is right"
     return Step("leaves its inputs alone", not changed and some_right, SHARES["inputs"], message)
+
+
+def _kernel_steps(pairs: Sequence[tuple[Case, Answer]], some_right: bool) -> Iterator[Step]:
+    """What a kernel does to memory, and how much of it it moves; worth something once one output is right."""
+    waits = "" if some_right else "counts as soon as one output is right"
+    found = [(kind, text) for _, answer in pairs for kind, text in answer.findings]
+    unwatched = next((text for kind, text in found if kind == "unwatched"), "")
+    if unwatched:
+        yield Step("its use of memory could not be checked here", True, 0.0, unwatched)
+        return
+    fault = next((text for _, text in found), "")
+    title = "stays in bounds, and no two programs meet"
+    yield Step(title, not fault and some_right, SHARES["memory"], fault or waits)
+    counted = [(answer.moved / case.moves, case, answer) for case, answer in pairs if case.moves and not case.edge]
+    if counted:
+        ratio, case, answer = max(counted, key=lambda one: one[0])
+        wasteful = ratio > COST_ROOM
+        text = f"moves {ratio:.1f} times the bytes it must: {answer.moved} instead of {case.moves} on “{case.label}”"
+        title = "moves no more bytes than it must"
+        yield Step(title, not wasteful and some_right, SHARES["cost"], text if wasteful else waits)
+
+
+def _fault(answers: Sequence[Answer]) -> str:
+    """What to call a mistake that shows in a kernel's use of memory only."""
+    kinds = [kind for answer in answers for kind, _ in answer.findings if kind in FAULTS]
+    return FAULTS[kinds[0]] if kinds else ""
 
 
 def _right(task: Task, case: Case, answer: Answer, index: int) -> bool:

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from autograder import blocks, check, question, stubs, wire
 from autograder.errors import UserError
 
 PUBLIC_SEED = 0
-PUBLIC_FILES = ("check.py", "cases.npz")
+PUBLIC_FILES = ("check.py", "cases.npz", "checker.py")
+CHECKER = blocks.ROOT / "kernels" / "checker.py"
 SETUP = "import numpy as np\n\nfrom check import check"
 KERNEL_SETUP = """import os
 
@@ -169,6 +171,13 @@ def _kernel_setup(cells: list[NotebookNode], name: str) -> list[NotebookNode]:
     return [_locked("setup-kernel", KERNEL_SETUP)] if needed and not there else []
 
 
+@cache
+def kernel_cells(stem: str) -> tuple[str, ...]:
+    """What stands in front of the kernels of a page: imports, and each function that it gives for them."""
+    given = [part.name for part in parse(stem) if isinstance(part, Given)]
+    return (KERNEL_SETUP, *(stubs.whole(name) for name in given if stubs.find(name).file.parent == stubs.KERNELS))
+
+
 def check_cell(name: str, worth: float) -> NotebookNode:
     """The locked cell that checks a question: for the student on public cases, for the grader by the judge."""
     cell = new_code_cell(f'check("{name}")')
@@ -273,6 +282,7 @@ def build(stem: str, course: Path) -> Path:
         handout(stem, course).mkdir(parents=True, exist_ok=True)
         public_cases(stem, handout(stem, course) / "cases.npz")
         shutil.copyfile(check.__file__, handout(stem, course) / "check.py")
+        shutil.copyfile(CHECKER, handout(stem, course) / "checker.py")
         nbformat.write(notebook, folder / f"{stem}.ipynb")
     except OSError as error:
         raise UserError(f"can't write the assignment to {folder}: {error.strerror}") from error

@@ -4,6 +4,7 @@ import atexit
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Enum, Float
 
-from autograder import audit, blocks, compose, forbidden, judge, question
+from autograder import audit, blocks, compose, forbidden, judge, kernel_source, question
 from autograder.check import Answer, Call, Verdict, nothing
 from autograder.sandbox import Child, ChildDiedError, Sandbox
 from autograder.submission import files_of
@@ -23,6 +24,7 @@ from autograder.submission import files_of
 Outcome = list[NotebookNode]
 Judge = Callable[[question.Question, float, judge.Ask, str], Verdict]
 QUIET_SECONDS = 60.0  # for laying files into the sandbox
+OUT_OF_TIME = "not judged: the cells of this notebook used up the time of the whole notebook"
 MAX_OUTPUTS = 20 << 20  # characters, of a whole notebook
 
 
@@ -61,6 +63,7 @@ class JudgedExecute(NbGraderPreprocessor):  # type: ignore[misc]
             cell_seconds=self.cell_seconds,
             deadline=time.monotonic() + self.notebook_seconds,
             files=about["files"] if "files" in about else self._files_beside(judging, resources),
+            given=compose.kernel_cells(about["assignment"]) if judging else (),
         )
         run.all([cell for cell in nb.cells if compose.checked_question(cell) not in kept])
         judged = [{"notebook": about["notebook"], "seed": seeds[entry["name"]], **entry} for entry in run.entries]
@@ -109,7 +112,11 @@ def warm_sandbox(kind: str) -> Sandbox:
 
 @dataclass
 class Run:
-    """One submission on its way through the sandbox; `entries` tells of each question that was judged."""
+    """One submission on its way through the sandbox; `entries` tells of each question that was judged.
+
+    `given` holds the cells that stand in front of the kernels: a kernel is judged behind them, in a child of its own
+    which sees nothing else of the notebook.
+    """
 
     sandbox: Sandbox
     questions: Mapping[str, question.Question]
@@ -117,17 +124,28 @@ class Run:
     cell_seconds: float
     deadline: float
     files: Mapping[str, bytes] = field(default_factory=dict)
+    given: Sequence[str] = ()
     room: int = MAX_OUTPUTS
     entries: list[dict[str, Any]] = field(default_factory=list)
 
     def all(self, cells: Sequence[NotebookNode]) -> None:
-        """Give every code cell its outputs, in as many children as it takes.
+        """Give every code cell its outputs, and judge every question. Raises NotJudgedError, SandboxLostError."""
+        code = [cell for cell in cells if cell.cell_type == "code"]
+        self._through(code)
+        waiting = [number for number, cell in enumerate(code) if self._asks_for_kernel(cell)]
+        while waiting:
+            with self.sandbox.child() as child, suppress(TimeoutError, ChildDiedError):  # then a fresh one goes on
+                self._prepare(child)
+                while waiting:
+                    number = waiting.pop(0)
+                    self._judge_kernel(child, code[number], code[:number])
+
+    def _through(self, code: Sequence[NotebookNode]) -> None:
+        """Run the cells in order, in as many children as it takes, and judge what is no kernel.
 
         Each child runs the cells in order: again those that are done, but for the ones that ended a child, then the
         others. A cell that ends a child is not run again, unless it went well before: then it has a second chance.
-        Raises NotJudgedError, SandboxLostError.
         """
-        code = [cell for cell in cells if cell.cell_type == "code"]
         skipped: set[int] = set()  # cells that ended a child
         doubted: set[int] = set()  # cells that ended a child only when they ran again, once
         done = 0  # cells whose outputs stand
@@ -158,6 +176,10 @@ class Run:
         name = compose.checked_question(cell)
         return name if name in self.questions else None
 
+    def _asks_for_kernel(self, cell: NotebookNode) -> bool:
+        name = self._question(cell)
+        return name is not None and self.questions[name].tensors
+
     def _left(self) -> float:
         return max(0.05, min(self.cell_seconds, self.deadline - time.monotonic()))
 
@@ -167,6 +189,41 @@ class Run:
         if name is None:
             cell.outputs = self._affordable(outputs_of(child.run_cell(cell.source, self._left())))
             return
+        if not self._asks_for_kernel(cell):
+            sources = [earlier.source for earlier in before if self._question(earlier) is None]
+            self._judge(child, cell, forbidden.used(sources, self.questions[name].called, self.questions[name].forbid))
+
+    def _prepare(self, child: Child) -> None:
+        """Give a child what stands in front of every kernel."""
+        for source in self.given:
+            try:
+                error = child.run_cell(source, QUIET_SECONDS)["error"]
+            except (TimeoutError, ChildDiedError) as failure:
+                raise NotJudgedError(f"no kernel can be judged in this sandbox: {failure}") from failure
+            if error:
+                raise NotJudgedError(f"no kernel can be judged in this sandbox: {error[0]}: {error[1]}")
+
+    def _judge_kernel(self, child: Child, cell: NotebookNode, before: Sequence[NotebookNode]) -> None:
+        """Judge a kernel by its source alone: it gets the book's host function and nothing of the student's cells."""
+        name, worth = compose.checked_question(cell) or "", compose.points(cell)
+        if time.monotonic() >= self.deadline:
+            self._conclude(cell, nothing(name, worth, OUT_OF_TIME), 0.0)
+            return
+        own = [earlier.source for earlier in before if self._question(earlier) is None]
+        start = time.monotonic()
+        try:
+            for source in kernel_source.alone(own, name, kernel_source.defined(self.given)):
+                error = child.run_cell(source, self._left())["error"]
+                if error:
+                    raise kernel_source.NotAKernelError(f"{error[0]}: {error[1]}")
+        except kernel_source.NotAKernelError as error:
+            self._conclude(cell, nothing(name, worth, str(error)), time.monotonic() - start)
+            return
+        self._judge(child, cell, "")
+
+    def _judge(self, child: Child, cell: NotebookNode, uses: str) -> None:
+        """Judge a question by what the cells of a child have defined."""
+        name = compose.checked_question(cell) or ""
         asked = self.questions[name]
         failure: list[Exception] = []
 
@@ -179,8 +236,6 @@ class Run:
 
         start = time.monotonic()
         try:
-            sources = [earlier.source for earlier in before if self._question(earlier) is None]
-            uses = forbidden.used(sources, asked.called, asked.forbid)
             verdict = self.decide(asked, compose.points(cell), ask, uses)
         except Exception as error:
             raise NotJudgedError(f"question {name} could not be judged: {type(error).__name__}: {error}") from error
@@ -207,8 +262,7 @@ class Run:
         for cell in cells:
             name = self._question(cell)
             if name is not None:
-                message = "not judged: the cells of this notebook used up the time of the whole notebook"
-                self._conclude(cell, nothing(name, compose.points(cell), message), 0.0)
+                self._conclude(cell, nothing(name, compose.points(cell), OUT_OF_TIME), 0.0)
             else:
                 self._spoil(cell, TimeoutError())
 

@@ -48,7 +48,7 @@ def used(cells: Sequence[str], functions: Sequence[str], forbid: Sequence[str]) 
         if len(cell) > room:
             continue
         room -= len(cell)
-        for statement in _statements(cell):
+        for statement in statements(cell):
             with suppress(RecursionError):
                 reader.run(statement, reader.top, _Uses())
     return reader.reached(functions)
@@ -57,7 +57,7 @@ def used(cells: Sequence[str], functions: Sequence[str], forbid: Sequence[str]) 
 @lru_cache(maxsize=1000)
 def _words(cell: str) -> frozenset[str]:
     """The words that the code of a cell is made of, those of its texts included but for docstrings."""
-    nodes = list(chain.from_iterable(map(ast.walk, _statements(cell))))
+    nodes = list(chain.from_iterable(map(ast.walk, statements(cell))))
     docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     words: set[str] = set()
     for node in nodes:
@@ -69,7 +69,7 @@ def _words(cell: str) -> frozenset[str]:
     return frozenset(words)
 
 
-def _statements(cell: str) -> list[ast.stmt]:
+def statements(cell: str) -> list[ast.stmt]:
     """The statements of a cell; none of one with a syntax error, since it never ran."""
     try:
         tree = _parsed(cell) or (_parsed(TransformerManager().transform_cell(cell)) if _few_magics(cell) else None)
@@ -97,7 +97,7 @@ def _unwrapped(statement: ast.stmt) -> list[ast.stmt]:
                 ast.Attribute(attr="run_cell_magic"), [ast.Constant(magic), ast.Constant(), ast.Constant(str() as code)]
             )
         ) if magic in WRAPPING_MAGICS:
-            return _statements(code)
+            return statements(code)
     return [statement]
 
 

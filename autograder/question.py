@@ -134,7 +134,8 @@ def _make_case(question: Question, label: str, make: Draw, rng: np.random.Genera
         upstream = tuple(rng.standard_normal(output.shape) for output in outputs)
     expected = _outputs(question, question.reference, inputs, upstream)
     mistakes = _answers_of_mistakes(question, inputs, upstream)
-    return Case(label, edge, inputs, upstream, expected, mistakes, question.apart.get(label, ()))
+    moves = question.moves(inputs) if question.moves else 0
+    return Case(label, edge, inputs, upstream, expected, mistakes, question.apart.get(label, ()), moves)
 
 
 def _outputs(

@@ -31,8 +31,9 @@ from autograder.zygote import DONE, FORK, KILL, READY
 
 START_SECONDS = 120.0
 HERE = Path(__file__).resolve().parent
+OWN_FILES = ("__init__.py", "check.py", "confine.py", "warm_kernel.py", "wire.py", "worker.py", "zygote.py")
 # what the untrusted side may see of us
-INSIDE = ("__init__.py", "check.py", "confine.py", "warm_kernel.py", "wire.py", "worker.py", "zygote.py")
+INSIDE = (*(f"autograder/{name}" for name in OWN_FILES), "kernels/checker.py")
 NOBODY = "65534"
 SCRATCH = "/scratch"
 ENVIRONMENT = {
@@ -71,7 +72,7 @@ def _bubblewrap(descriptor: int) -> list[str]:
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
     command += ["--remount-ro", "/dev", "--size", str(512 << 20), "--tmpfs", SCRATCH]
     for file in INSIDE:
-        command += ["--ro-bind", str(HERE / file), f"/grader/autograder/{file}"]
+        command += ["--ro-bind", str(HERE.parent / file), f"/grader/{file}"]
     command += ["--remount-ro", "/", "--chdir", SCRATCH]
     return [*command, sys.executable, "-m", "autograder.zygote", str(descriptor), "own-pids", SCRATCH]
 
@@ -265,4 +266,8 @@ def _well_formed(answer: Answer, call: Call) -> bool:
         and isinstance(answer.error, str)
         and isinstance(answer.used, str)
         and answer.used in ("", *call.forbid, *GUARDS)
+        and isinstance(answer.findings, list)
+        and all(_strings(finding) and len(finding) == 2 for finding in answer.findings)
+        and type(answer.moved) is int
+        and answer.moved >= 0
     )

@@ -4,6 +4,8 @@ import torch
 import triton
 import triton.language as tl
 
+from kernels import checker
+
 
 @triton.jit
 def _warm_kernel(x_ptr, y_ptr, size, BLOCK: tl.constexpr):
@@ -21,5 +23,6 @@ def _warm_kernel(x_ptr, y_ptr, size, BLOCK: tl.constexpr):
 def warm_kernel() -> None:
     x = torch.ones((16, 16))
     y = torch.empty_like(x)
-    _warm_kernel[(1,)](x, y, 16, BLOCK=16)
+    with checker.watch():
+        _warm_kernel[(1,)](x, y, 16, BLOCK=16)
     y.detach().numpy()

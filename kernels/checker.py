@@ -156,8 +156,9 @@ class _View:
     def holds(self, offsets: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Which byte offsets from the first element are those of an element."""
         number, rest = np.divmod(offsets, self.itemsize)
-        near = (number >= 0) & (number < len(self.inside)) & (rest == 0)
-        return near & self.inside[np.where(near, number, 0)] if len(self.inside) else near
+        near: np.ndarray[Any, Any] = (number >= 0) & (number < len(self.inside)) & (rest == 0)
+        near[near] = self.inside[number[near]]
+        return near
 
     def place(self, offset: int) -> str:
         """An element as a person would write it; between the rows of a tensor there is none."""

@@ -29,7 +29,6 @@ from solutions.lstm_torch import load_torch_weights
 GATES = {"i": "input gate", "f": "forget gate", "g": "candidate", "o": "output gate"}
 FIXED = {"batch": 5, "d_in": 3, "d_h": 7}  # where gates saturate: there a mistake shows or not by the sizes
 TORCH = ("torch",)  # whose autograd, modules and functions would do a question's work
-TORCH_CELLS = ("torch.nn.LSTM", "torch.nn.LSTMCell", "torch.lstm", "torch.lstm_cell")
 SATURATED = 1e3  # a bias that drives a gate to 0 or 1 whatever else it sees
 
 
@@ -596,6 +595,14 @@ def pre_activations_at(size: float) -> Draw:
     return make
 
 
+def bytes_of_step(inputs: Mapping[str, Any]) -> int:
+    """What a tiled step loads and stores: weights once for each block of rows, x and h once for each of columns."""
+    batch, d_in, d_h = map(int, (*inputs["x"].shape, inputs["h"].shape[1]))
+    of_rows, of_columns = -(-batch // 64), -(-d_h // 16)  # the blocks of the given lstm_step
+    weights = of_rows * 4 * d_h * (d_in + d_h + 1)
+    return 4 * (weights + of_columns * batch * (d_in + d_h) + 3 * batch * d_h)
+
+
 ROWS_APART = "rows of x, h and c that lie apart in memory"
 
 KERNEL = Question(
@@ -642,7 +649,7 @@ KERNEL = Question(
         ROWS_APART: from_signature(lstm_step_forward),
     },
     apart={ROWS_APART: ("x", "h", "c")},
-    forbid=TORCH_CELLS,
+    moves=bytes_of_step,
 )
 
 QUESTIONS = (

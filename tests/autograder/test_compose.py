@@ -80,10 +80,11 @@ def test_each_question_has_a_locked_check_cell_with_its_points(released):
         assert compose.points(checks[exercise.name]) == exercise.points
 
 
-def test_beside_the_notebook_lie_only_check_and_public_cases(lstm_course):
+def test_beside_the_notebook_lie_only_the_checkers_and_public_cases(lstm_course):
     assert sorted(path.name for path in (lstm_course / "release/lstm").iterdir()) == [
         "cases.npz",
         "check.py",
+        "checker.py",
         "lstm.ipynb",
     ]
 

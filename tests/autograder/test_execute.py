@@ -27,7 +27,8 @@ def grade(sandbox):
             name: dataclasses.replace(asked, seconds=seconds) for name, asked in question.of_block("lstm").items()
         }
 
-        Run(sandbox, questions, decide, cell_seconds=seconds, deadline=time.monotonic() + in_all).all(notebook.cells)
+        deadline, given = time.monotonic() + in_all, compose.kernel_cells("lstm")
+        Run(sandbox, questions, decide, cell_seconds=seconds, deadline=deadline, given=given).all(notebook.cells)
         return {name: float(output_of(notebook, name).data["text/plain"]) for name in NAMES}
 
     return run
@@ -218,7 +219,8 @@ def test_a_cell_that_fails_once_when_it_runs_again_has_a_second_chance(sandbox, 
         return real(child, source, seconds)
 
     monkeypatch.setattr(Child, "run_cell", failing_once)
-    run = Run(sandbox, question.of_block("lstm"), decide, cell_seconds=20, deadline=time.monotonic() + 100)
+    deadline, given = time.monotonic() + 100, compose.kernel_cells("lstm")
+    run = Run(sandbox, question.of_block("lstm"), decide, cell_seconds=20, deadline=deadline, given=given)
     run.all(solved.cells)
     assert "failed" in calls
     assert {name: float(output_of(solved, name).data["text/plain"]) for name in NAMES} == POINTS

@@ -111,15 +111,15 @@ def test_the_course_and_the_home_folder_are_out_of_sight(sandbox):
     assert printed(sandbox, f"import os; print([p for p in {paths} if os.path.exists(p)])") == "[]"
 
 
-def test_the_child_sees_no_more_of_the_autograder_than_it_runs(sandbox):
-    assert printed(sandbox, "import os; print(sorted(os.listdir('/grader/autograder')))") == str(
-        sorted(sandboxing.INSIDE)
-    )
+def test_the_child_sees_no_more_of_the_book_than_it_runs(sandbox):
+    listed = "import glob; print(sorted(glob.glob('**/*.*', root_dir='/grader', recursive=True)))"
+    assert printed(sandbox, listed) == str(sorted(sandboxing.INSIDE))
 
 
 def test_the_child_never_holds_the_reference(sandbox):
     loaded = "import sys; print([m for m in sys.modules if m.partition('.')[0] in ('solutions', 'kernels', 'tests')])"
-    assert printed(sandbox, loaded) == "[]"
+    assert printed(sandbox, loaded) == "['kernels', 'kernels.checker']"
+    assert run(sandbox, "import kernels.lstm")["error"][0] == "ModuleNotFoundError"
     assert run(sandbox, "import solutions")["error"][0] == "ModuleNotFoundError"
     assert run(sandbox, "import autograder.judge")["error"][0] == "ModuleNotFoundError"
 
