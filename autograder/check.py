@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 FLOAT32_TOLERANCE = 1e-4
-SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0, "memory": 2.0, "cost": 1.0}
+SHARES = {"shape": 1.0, "values": 6.0, "edges": 2.0, "inputs": 1.0}
+KERNEL_SHARES = {"memory": 2.0, "cost": 1.0}  # on top of them
 COST_ROOM = 1.1  # how many times the bytes that it must a kernel may move
 FAULTS = {  # of a kernel, where its answers show no other mistake
     "bounds": "a load or store reaches out of bounds: on a GPU it would read or overwrite other data, or end the run",
@@ -491,14 +492,14 @@ def _kernel_steps(pairs: Sequence[tuple[Case, Answer]], some_right: bool) -> Ite
         return
     fault = next((text for _, text in found), "")
     title = "stays in bounds, and no two programs meet"
-    yield Step(title, not fault and some_right, SHARES["memory"], fault or waits)
+    yield Step(title, not fault and some_right, KERNEL_SHARES["memory"], fault or waits)
     counted = [(answer.moved / case.moves, case, answer) for case, answer in pairs if case.moves and not case.edge]
     if counted:
         ratio, case, answer = max(counted, key=lambda one: one[0])
         wasteful = ratio > COST_ROOM
         text = f"moves {ratio:.1f} times the bytes it must: {answer.moved} instead of {case.moves} on “{case.label}”"
         title = "moves no more bytes than it must"
-        yield Step(title, not wasteful and some_right, SHARES["cost"], text if wasteful else waits)
+        yield Step(title, not wasteful and some_right, KERNEL_SHARES["cost"], text if wasteful else waits)
 
 
 def _fault(answers: Sequence[Answer]) -> str:

@@ -174,3 +174,13 @@ def doctor() -> None:
             click.echo(f"--sandbox {kind}: works, with {', '.join(started.layers)}")
         except UserError as error:
             click.echo(f"--sandbox {kind}: {error}")
+    click.echo(f"kernels: {_kernels()}")
+
+
+def _kernels() -> str:
+    """Whether kernels run here, and whether their use of memory can be watched."""
+    try:
+        from kernels import checker
+    except ImportError as error:
+        return str(error)
+    return checker.why_not() or "run in Triton's interpreter, and their use of memory is watched"

@@ -3,7 +3,7 @@
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from tests.attacks.attack import AS_WRONG, Given, in_row, lying, wrong
+from tests.attacks.attack import AS_WRONG, Given, answer, begun, in_front, in_row, lying, wrong
 from tests.attacks.attack import ZEROS as WRONG
 
 attack = in_row("tampering with tests")
@@ -96,6 +96,34 @@ def replaced_displayhook(given: Given) -> NotebookNode:
         autograder.worker.CapturingDisplayHook = Full
         """
     return wrong(given, trick)
+
+
+@attack(
+    "a checker that sees nothing of memory, for a kernel without a mask",
+    marks={"lstm_step_kernel": "some"},
+    others="full",
+    says="Did you forget mask=?",
+)
+def blinded_memory_checker(given: Given) -> NotebookNode:
+    trick = """
+        import contextlib, kernels.checker, triton.runtime.interpreter
+        kernels.checker.watch = lambda: contextlib.nullcontext([])
+        kernels.checker.Launch.report = kernels.checker._Memory._look_up = lambda *args: None
+        triton.runtime.interpreter.GridExecutor.__call__ = lambda *args, **options: None
+        """
+    notebook = given.solved()
+    kernel = answer(notebook, "lstm_step_kernel")
+    masked = "tl.load(c_ptr + rows * c_stride + cols, mask=mask, other=0.0)"
+    assert kernel.source.count(masked) == 1
+    kernel.source = kernel.source.replace(masked, "tl.load(c_ptr + rows * c_stride + cols)")
+    return in_front(notebook, trick)
+
+
+@attack("a kernel that computes in plain Python what Triton should", marks={"lstm_step_kernel": "none"}, others="full")
+def kernel_in_plain_python(given: Given) -> NotebookNode:
+    notebook = given.solved()
+    begun(notebook, "lstm_step_kernel", "import torch; print(torch.ones(3))")
+    return notebook
 
 
 @attack("execute results and kernel messages with full marks are published from the cells", marks=AS_WRONG)

@@ -41,7 +41,7 @@ def release(tmp_path_factory):
     course = tmp_path_factory.mktemp("course")
     compose.build("lstm", course)
     folder = tmp_path_factory.mktemp("student")
-    for name in ("check.py", "cases.npz"):
+    for name in compose.PUBLIC_FILES:
         shutil.copy(compose.handout("lstm", course) / name, folder / name)
     return folder
 
@@ -214,6 +214,24 @@ def test_a_kernel_question_without_torch_says_what_is_missing(release):
     points, _, _, text, _ = checked(release, code, "lstm_step_kernel")
     assert points == 0
     assert "torch" in text
+
+
+def test_a_student_sees_a_lane_out_of_bounds_with_nothing_but_the_released_folder(release, tmp_path):
+    pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
+    source = "\n\n\n".join([*compose.kernel_cells("lstm"), stubs.solved("lstm_step_kernel")])
+    old = "tl.load(c_ptr + rows * c_stride + cols, mask=mask, other=0.0)"
+    assert source.count(old) == 1
+    (tmp_path / "kernel.py").write_text(source.replace(old, "tl.load(c_ptr + rows * c_stride + cols)"))
+    code = f"""
+        sys.meta_path.pop(0)  # a kernel needs torch and triton
+        sys.path.insert(1, {str(tmp_path)!r})
+        from kernel import *
+        print(check("lstm_step_kernel"))
+        print([m for m in sys.modules if m in ("checker", "kernels", "autograder")])
+    """
+    done = run_alone(release, code)
+    assert "✗ stays in bounds, and no two programs meet: load out of bounds in program (0, 0, 0): c[" in done.stdout
+    assert done.stdout.splitlines()[-1] == "['checker']", done.stdout + done.stderr
 
 
 def test_a_check_takes_less_than_a_second(release):

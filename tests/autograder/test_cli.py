@@ -118,6 +118,13 @@ def test_doctor_names_the_layers(run):
     assert "--sandbox none: works, with no new privileges" in result.stdout
 
 
+def test_doctor_says_whether_kernels_can_be_watched(run, monkeypatch):
+    checker = pytest.importorskip("kernels.checker", reason="the kernels need triton, which exists for Linux only")
+    assert "kernels: run in Triton's interpreter, and their use of memory is watched" in run("doctor").stdout
+    monkeypatch.setattr(checker, "PATCHED", ("create_something_new",))
+    assert "has no create_something_new in its interpreter" in run("doctor").stdout
+
+
 def test_doctor_and_grade_say_what_to_do_where_bubblewrap_is_missing(run, lstm_course, tmp_path, monkeypatch):
     (tmp_path / "course/submitted/ada/lstm").mkdir(parents=True)
     shutil.copytree(lstm_course, tmp_path / "course", dirs_exist_ok=True)
