@@ -25,6 +25,7 @@ PEAK = {2: 790e12, 4: 395e12}  # operations per second of its tensor cores, by t
 ROOM = 40  # bits of an address that lie within the range of one argument
 SEVERAL = -1
 PATCHED = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas")
+INTERPRETER = ("GridExecutor", "TensorHandle", "_implicit_cvt", "_patch_lang")
 
 Program = tuple[int, int, int]
 
@@ -101,7 +102,7 @@ def why_not() -> str:
         return "kernels run on the GPU here: set TRITON_INTERPRET=1 before triton is imported"
     builder = getattr(interpreter, "interpreter_builder", None)
     lacking = [name for name in (*PATCHED, "create_dot", "set_grid_idx") if not hasattr(builder, name)]
-    lacking += [name for name in ("GridExecutor", "TensorHandle", "_implicit_cvt") if not hasattr(interpreter, name)]
+    lacking += [name for name in INTERPRETER if not hasattr(interpreter, name)]
     if lacking:
         return f"triton {triton.__version__} has no {', '.join(lacking)} in its interpreter; the checker needs 3.7"
     return ""
@@ -208,6 +209,7 @@ class _Memory:
         self._shadows: dict[int, _Shadow] = {}  # by the address of the storage
         self._storages: list[int] = []  # of each view
         self._programs: dict[Program, int] = {}
+        self._patched: set[int] = set()
         self._left_open = ""  # a load with a mask and without other=
         self._nan_was_there = False
 
@@ -219,6 +221,7 @@ class _Memory:
         with ExitStack() as undo:
             _replace(undo, self._executor, "_init_args_hst", partial(self._enter, self._executor._init_args_hst))
             _replace(undo, interpreter, "_implicit_cvt", self._to_pointer)
+            _replace(undo, interpreter, "_patch_lang", partial(self._patch_once, interpreter._patch_lang))
             for name in (*PATCHED, "create_dot"):
                 own: Callable[..., Any] = getattr(self, name.removeprefix("create"))
                 _replace(undo, builder, name, partial(own, getattr(builder, name)))
@@ -250,6 +253,13 @@ class _Memory:
             if value is tensor:
                 converted.handle.data = np.array([_base(number)], np.uint64)
         return converted
+
+    def _patch_once(self, real: Callable[..., Any], function: Any) -> Any:
+        """Let the interpreter put its language in place for the kernel, but not again at every call of a helper."""
+        if id(function.__globals__) in self._patched:
+            return None  # which nobody looks at: only the kernel's own is undone
+        self._patched.add(id(function.__globals__))
+        return real(function)
 
     # --- what the builder is asked for ---
 
