@@ -27,7 +27,7 @@ all: site assignments class
 	@echo "A sample class       $(SAMPLE)/submitted/"
 	@echo "  its gradebook      $(SAMPLE)/gradebook.db"
 	@echo "  its feedback       $(SAMPLE)/feedback/"
-	@echo "  its report         $(SAMPLE)/report/lstm.html"
+	@echo "  its reports        $(SAMPLE)/report/"
 	@echo "Next                 make test, make lab, or $(BIN)/python -m autograder --help"
 
 setup: $(VENV)/.ready

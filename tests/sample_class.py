@@ -1,10 +1,12 @@
 """A class to grade: honest, mistaken, hostile and unlucky submissions of a block, with the verdict each must get.
 
-`python -m tests.sample_class FOLDER` makes a course of its own in a folder, hands in, grades, writes feedback and
-report and prints the marks. What was in the folder is deleted.
+`python -m tests.sample_class FOLDER [STEM ...]` makes a course of its own in a folder, hands in, grades, writes
+feedback and report and prints the marks, for each block named (all of them where none is). What was in the folder is
+deleted.
 """
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -65,6 +67,28 @@ def mistaken(stem: str) -> Iterator[Submission]:
                 yield Submission(f"{name}-{number}", notebook, frozenset({name}), mistake.message)
 
 
+def without_masks(stem: str) -> Iterator[Submission]:
+    """A student who forgets the masks of the first kernel that has any."""
+    for name, question in of_block(stem).items():
+        notebook = solved(stem)
+        cell = answer_cell(notebook, name)
+        bare = cell.source.replace(", mask=mask, other=0.0", "").replace(", mask=mask", "")
+        if question.tensors and bare != cell.source:
+            cell.source = bare
+            yield Submission("no-masks", notebook, frozenset({name}), "Did you forget mask=?")
+            return
+
+
+def as_given(stem: str) -> Iterator[Submission]:
+    """Students who hand in the wrong code that a question gives them to mend."""
+    for exercise in compose.exercises(stem):
+        given = re.search(rf"```python\n((?:@.*\n)?def {exercise.name}\(.*?)```", exercise.text, re.DOTALL)
+        if given:
+            notebook = solved(stem)
+            answer_cell(notebook, exercise.name).source = given[1]
+            yield Submission(f"{exercise.name}-as-given", notebook, frozenset({exercise.name}), "bugs are there")
+
+
 def edited(stem: str, change: Callable[[NotebookNode], None]) -> NotebookNode:
     notebook = solved(stem)
     change(notebook)
@@ -94,20 +118,21 @@ def without_check(name: str) -> Callable[[NotebookNode], None]:
 
 def unlucky(stem: str, released: NotebookNode) -> Iterator[Submission]:
     """The right answers, none, and what happens to real submissions."""
-    names = list(of_block(stem))
-    alone = next(name for name in reversed(names) if not _needed(stem, name))  # a question that no other builds on
-    every, nothing, one = frozenset(names), frozenset(), frozenset({alone})
+    questions = of_block(stem)
+    names = list(questions)
+    alone = [name for name in reversed(names) if not _needed(stem, name)]  # questions that no other builds on
+    stuck = alone[0]
+    exits = next((name for name in alone if not questions[name].tensors), stuck)  # no kernel can, as no GPU's could
+    ended = "Triton has no Import" if questions[exits].tensors else "the process ended"
+    every, nothing = frozenset(names), frozenset()
     plots = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
     yield Submission("all-right", solved(stem), nothing)
     yield Submission("empty-stubs", released, every, "is not implemented yet")
     yield Submission("plots", edited(stem, cell_in_front(plots)), nothing)
     yield Submission("sys-exit", edited(stem, cell_in_front("import sys\nsys.exit()")), nothing)
-    yield Submission(
-        "exits-in-answer", edited(stem, first_line(alone, "import os; os._exit(0)")), one, "the process ended"
-    )
-    yield Submission(
-        "loops-for-ever", edited(stem, first_line(alone, "while True: pass")), one, "a loop that never ends"
-    )
+    leaves, loops = first_line(exits, "import os; os._exit(0)"), first_line(stuck, "while True: pass")
+    yield Submission("exits-in-answer", edited(stem, leaves), frozenset({exits}), ended)
+    yield Submission("loops-for-ever", edited(stem, loops), frozenset({stuck}), "a loop that never ends")
     yield Submission("deleted-check", edited(stem, without_check(names[0])), nothing)
     yield Submission("unreadable", "{ this is no notebook", every, graded=False)
 
@@ -118,7 +143,7 @@ def _needed(stem: str, name: str) -> bool:
 
 
 def submissions(stem: str, released: NotebookNode) -> list[Submission]:
-    return [*unlucky(stem, released), *mistaken(stem)]
+    return [*unlucky(stem, released), *mistaken(stem), *without_masks(stem), *as_given(stem)]
 
 
 def hand_in(folder: Path, stem: str, submission: Submission) -> None:
@@ -190,7 +215,8 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        fine = [grade_class(folder, stem, console) for stem in blocks.stems()]
+        stems = [blocks.require(stem) for stem in sys.argv[2:]] or blocks.stems()
+        fine = [grade_class(folder, stem, console) for stem in stems]
     except UserError as error:
         sys.exit(f"sample class: {error}")
     if not all(fine):
