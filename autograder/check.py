@@ -204,7 +204,7 @@ def _enter(value: Any, tensors: bool, apart: bool = False) -> Any:
         return value.copy()
     import torch
 
-    tensor = torch.tensor(value, dtype=torch.float32)
+    tensor = torch.tensor(value, dtype=torch.float32 if value.dtype.kind == "f" else None)
     if not apart:
         return tensor
     gaps = torch.full((len(tensor), 3), float("nan"))

@@ -52,9 +52,13 @@ def _on_tensors(function: Function, outputs: int) -> Function:
     """A function of arrays as one of float32 tensors."""
     import torch
 
+    def array(tensor: Any) -> Any:
+        return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+
     def wrapped(*tensors: Any) -> tuple[Any, ...]:
-        arrays = function(*(tensor.double().numpy() for tensor in tensors))[:outputs]
-        return tuple(torch.tensor(array, dtype=torch.float32) for array in arrays)
+        result = function(*map(array, tensors))
+        parts = result if isinstance(result, tuple) else (result,)
+        return tuple(torch.tensor(part, dtype=torch.float32) for part in parts[:outputs])
 
     return wrapped
 

@@ -30,14 +30,8 @@ FAR = 1e3  # where exp overflows or underflows in float32
 
 
 def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake whose answer comes as a tuple, since that is what kill_matrix makes tensors of."""
-    changed = variant(function, *edits)
-
-    def answer(*inputs: object) -> tuple[Any]:
-        return (changed(*inputs),)
-
-    answer.edits = edits  # type: ignore[attr-defined]
-    return Mistake(message, (answer,))
+    """A mistake in a question of one function."""
+    return Mistake(message, (variant(function, *edits),))
 
 
 def blocks(length: int, size: int) -> int:
@@ -368,7 +362,7 @@ def moves_of_histogram(inputs: Mapping[str, Any]) -> int:
 OCCURRENCES = "np.bincount(labels, minlength=len(counts))"
 OF_BLOCK = f"for s in range(0, len(labels), {COUNT})"
 SEEN = "np.isin(np.arange(len(counts)), {})"
-COUNTED = "np.bincount({}.astype(int), minlength=len(counts))"  # labels may come as whole numbers in float32
+COUNTED = "np.bincount({}, minlength=len(counts))"
 
 
 def miscounted(message: str, occurrences: str) -> Mistake:
