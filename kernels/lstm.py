@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from kernels import INTERPRETED
+from kernels.arguments import check_tensors, want_gradients, whole_rows
 
 
 @triton.jit
@@ -140,37 +140,15 @@ class _LSTMStep(torch.autograd.Function):
         return da @ W_x.T, da @ W_h.T, dc_prev, x.T @ da, h.T @ da, da.sum(dim=0)
 
 
-def _check(**tensors):
-    """Raise ValueError unless the kernel can read the tensors and their shapes fit together."""
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"expected {name} to be a torch tensor, got {type(tensor).__name__}")
-    x, h = tensors["x"], tensors["h"]
-    if x.ndim != 2 or h.ndim != 2:
-        got = f"{tuple(x.shape)} and {tuple(h.shape)}"
-        raise ValueError(f"expected x of shape (batch, d_in) and h of shape (batch, d_h), got {got}")
-    if not INTERPRETED and not x.is_cuda:
-        raise ValueError(f"expected tensors on a CUDA device (or TRITON_INTERPRET=1), got x on {x.device}")
-    dtypes = [torch.float32, torch.float16] + [torch.bfloat16] * (not INTERPRETED)  # interpreted, it is wrong
-    if x.dtype not in dtypes:
-        raise ValueError(f"expected x of dtype {' or '.join(map(str, dtypes))}, got {x.dtype}")
-    batch, d_in, d_h = *x.shape, h.shape[1]
-    shapes = [(batch, d_in), (batch, d_h), (batch, d_h), (d_in, 4 * d_h), (d_h, 4 * d_h), (4 * d_h,)]
-    for (name, tensor), shape in zip(tensors.items(), shapes, strict=True):
-        expected = f"{shape} {x.dtype} on {x.device}"
-        got = f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}"
-        if got != expected:
-            raise ValueError(f"expected {name} of {expected}, got {got}")
-
-
 def lstm_step_forward(x, h, c, W_x, W_h, b):
     """Advance the cell by one time step: (h, c) at t-1 to (h, c) at t; autograd follows (eq. lstm-step).
 
     x is (batch, d_in), h and c (batch, d_h), W_x (d_in, 4*d_h), W_h (d_h, 4*d_h), b (4*d_h,), of one dtype:
     float32, float16 or, on a GPU, bfloat16. Rows of x, h and c may lie apart; other layouts are copied.
     """
-    _check(x=x, h=h, c=c, W_x=W_x, W_h=W_h, b=b)
-    x, h, c = (tensor if tensor.stride(1) == 1 else tensor.contiguous() for tensor in (x, h, c))
-    tensors = (x, h, c, W_x.contiguous(), W_h.contiguous(), b.contiguous())
-    differentiate = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return _LSTMStep.apply(*tensors) if differentiate else lstm_step(*tensors)
+    check_tensors(
+        x=(x, "batch d_in"), h=(h, "batch d_h"), c=(c, "batch d_h"),
+        W_x=(W_x, "d_in 4*d_h"), W_h=(W_h, "d_h 4*d_h"), b=(b, "4*d_h"),
+    )  # fmt: skip
+    tensors = (*whole_rows(x, h, c), W_x.contiguous(), W_h.contiguous(), b.contiguous())
+    return _LSTMStep.apply(*tensors) if want_gradients(*tensors) else lstm_step(*tensors)

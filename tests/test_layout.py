@@ -17,7 +17,10 @@ NO_KERNEL: dict[str, str] = {}
 AHEAD_OF_ITS_CHAPTER = {"activations": "sigmoid, which the gates of the LSTM need"}
 
 # Files among the kernels that belong to no block, and what they are for.
-KERNEL_TOOLS: dict[str, str] = {"checker": "watches kernels in the interpreter, for tests and for students"}
+KERNEL_TOOLS: dict[str, str] = {
+    "checker": "watches kernels in the interpreter, for tests and for students",
+    "arguments": "says what does not fit in the arguments of a host function",
+}
 
 # Where a file is named after its block.
 NAMED_AFTER_BLOCKS = [
@@ -63,12 +66,28 @@ def test_every_block_has_all_of_its_parts():
     assert relative(missing) == []
 
 
+def belongs_to(path: Path, stems: set[str]) -> bool:
+    """A file has the name of its block. Kernels of one block may fill several files: <stem>.py and <stem>_<part>.py."""
+    if path.parent == ROOT / "kernels" and any(path.stem.startswith(f"{stem}_") for stem in stems):
+        return True
+    return path.stem.removesuffix("_torch") in stems
+
+
 def test_every_part_belongs_to_a_block():
     known = {*blocks.stems(), *AHEAD_OF_ITS_CHAPTER, "__init__"}
     files = [path for pattern in NAMED_AFTER_BLOCKS for path in ROOT.glob(pattern)]
-    strays = [path for path in files if path.stem.removesuffix("_torch") not in known]
+    strays = [path for path in files if not belongs_to(path, known)]
     tools = [ROOT / "kernels" / f"{tool}.py" for tool in KERNEL_TOOLS]
     assert relative(set(strays) - set(tools)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "belongs"),
+    [("lstm", True), ("lstm_torch", True), ("lstm_gru", False), ("lstms", False), ("gru_lstm", False)],
+)
+def test_a_name_says_to_which_block_a_file_belongs(name, belongs):
+    assert belongs_to(ROOT / "solutions" / f"{name}.py", {"lstm", "rnn"}) == belongs
+    assert belongs_to(ROOT / "kernels" / f"{name}.py", {"lstm", "rnn"}) == (belongs or name == "lstm_gru")
 
 
 def test_the_table_of_contents_lists_the_exercises_of_every_chapter():
