@@ -75,12 +75,20 @@ def sizes(forward: Callable[..., Any]) -> dict[str, dict[str, int]]:
     ranks = [len(text.split()) + text.count("*shape") for text in cases.shapes(forward).values()]
     longer = max(3, round(NUMBERS ** (1 / max(ranks, default=1))))
     longer += 1 - longer % 2
-    return {
+    wanted = {
         "all of size one": dict.fromkeys(names, 1),
         "small": {name: 3 + 2 * k for k, name in enumerate(names)},
         **{f"long {name}": {**{n: 3 + 2 * k for k, n in enumerate(names)}, name: LONG} for name in names},
         "all longer": {name: longer + 2 * k for k, name in enumerate(names)},
     }
+    most = largest(forward)
+    return {label: {n: min(size, most.get(n, size)) for n, size in tried.items()} for label, tried in wanted.items()}
+
+
+def largest(forward: Callable[..., Any]) -> dict[str, int]:
+    """The longest axes that the kernel of a function takes, by name: LARGEST of its module, where it has limits."""
+    modules = [twin.module for twin in twins().values() if twin.forward is forward]
+    return {name: size for module in modules for name, size in getattr(module, "LARGEST", {}).items()}
 
 
 def axes(forward: Callable[..., Any]) -> list[str]:

@@ -83,7 +83,11 @@ def test_autograd_gives_the_gradients_of_the_numpy_twin(twin, setting, lengths, 
     came = kernel_twins.outputs(twin.host(*arguments.values()))
     upstream = [torch.tensor(rng.standard_normal(tuple(output.shape))).to(output) for output in came]
     gradients = torch.autograd.grad(came, floats, upstream, allow_unused=True, materialize_grads=True)
-    for gradient, right in zip(gradients, kernel_twins.expected_gradients(twin, arguments, upstream), strict=True):
+    expected = kernel_twins.expected_gradients(twin, arguments, upstream)
+    if max(lengths.values()) == 1:  # terms may cancel in a single number: the largest gradient sets the scale
+        gradients = [torch.cat([gradient.flatten() for gradient in gradients])]
+        expected = [np.concatenate([np.ravel(right) for right in expected])]
+    for gradient, right in zip(gradients, expected, strict=True):
         assert_kernel_close(gradient, right)
 
 
