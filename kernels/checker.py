@@ -266,7 +266,7 @@ class _Memory:
     def _masked_load(self, real: Callable[..., Any], ptrs: Any, mask: Any, other: Any, *how: Any) -> Any:
         pointers, reached = self._look_up("load", ptrs, mask)
         result = real(pointers, reached, other, *how)
-        wanted = np.broadcast_to(mask.data, result.data.shape)
+        wanted = np.broadcast_to(mask.data.astype(bool), result.data.shape)
         if result.data.dtype.kind == "f":
             self._nan_was_there |= bool(np.isnan(result.data[reached.data]).any())
             strays = wanted & ~reached.data
@@ -312,7 +312,7 @@ class _Memory:
 
     def _look_up(self, kind: str, ptrs: Any, mask: Any, value: Any = None) -> tuple[Any, Any]:
         """Check one access; return the real pointers, and the lanes that may be carried out."""
-        lanes = np.broadcast_to(mask.data, ptrs.data.shape)
+        lanes = np.broadcast_to(mask.data.astype(bool), ptrs.data.shape)  # & with a scalar leaves integers
         reached, real = np.zeros(ptrs.data.shape, bool), np.zeros(ptrs.data.shape, np.uint64)
         owners = np.where(lanes, (ptrs.data >> np.uint64(ROOM)).astype(np.int64) - 1, -1)
         for number in np.unique(owners[lanes]):

@@ -169,6 +169,23 @@ def test_a_pointer_far_outside_of_every_argument_does_no_harm():
 
 
 @triton.jit
+def last_only_kernel(x_ptr, y_ptr, n, programs, BLOCK: tl.constexpr):
+    """Copy the elements of the last program's block only."""
+    k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = (k < n) & (tl.program_id(0) + 1 == programs)
+    tl.store(y_ptr + k, tl.load(x_ptr + k, mask=mask, other=0.0), mask=mask)
+
+
+def test_a_mask_may_be_joined_with_a_condition_on_a_number():
+    x, y = torch.ones(37), torch.zeros(37)
+    with checker.watch() as launches:
+        last_only_kernel[(5,)](x, y, 37, 5, BLOCK=8)
+    assert launches[0].findings == []
+    assert launches[0].moved == 2 * 4 * 5
+    assert y.nonzero().flatten().tolist() == [32, 33, 34, 35, 36]
+
+
+@triton.jit
 def counts_kernel(ids_ptr, counts_ptr, n, ATOMIC: tl.constexpr, BLOCK: tl.constexpr):
     """Count how often each id occurs."""
     k = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
