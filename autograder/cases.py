@@ -50,6 +50,11 @@ def draw(
     return {name: _draw_value(hint, lengths, rng, scale) for name, hint in hints.items()}
 
 
+def alternating(array: Any, size: float) -> np.ndarray[Any, Any]:
+    """An array of this shape with the entries size, -size, size, ..."""
+    return np.where(np.arange(array.size) % 2, -size, size).reshape(array.shape)
+
+
 def literals(function: Callable[..., Any]) -> dict[str, tuple[object, ...]]:
     """Return the choices of every Literal parameter, by name."""
     hints = _parameter_hints(function)

@@ -71,6 +71,16 @@ def from_signature(function: Function, **options: Any) -> Draw:
     return lambda rng: draw(function, rng, **options)
 
 
+def with_inputs(make: Draw, **values: object) -> Draw:
+    """Draw as `make` does, with some inputs set: a number fills the whole array, a word is taken as it is."""
+
+    def fixed(name: str, drawn: object) -> object:
+        value = values.get(name, drawn)
+        return drawn * 0 + value if isinstance(value, float) else value  # type: ignore[operator]
+
+    return lambda rng: {name: fixed(name, drawn) for name, drawn in make(rng).items()}
+
+
 def variant(function: Function, *edits: tuple[str, str]) -> Function:
     """Return the function with pieces of its source replaced: a mistake, written as the slip that makes it.
 
@@ -88,6 +98,16 @@ def variant(function: Function, *edits: tuple[str, str]) -> Function:
     made: Function = namespace[bare.__name__]
     made.edits = edits  # type: ignore[attr-defined]
     return made
+
+
+def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
+    """A mistake in a question of one function."""
+    return Mistake(message, (variant(function, *edits),))
+
+
+def backward_slip(message: str, forward: Function, backward: Function, *edits: tuple[str, str]) -> Mistake:
+    """A mistake in the backward of a pair, whose forward is right."""
+    return Mistake(message, (forward, variant(backward, *edits)))
 
 
 def make_task(question: Question, points: float, seed: int) -> Task:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autograder.cases import draw
-from autograder.question import Draw, Function, Mistake, Question, from_signature, variant
+from autograder.question import Draw, Function, Mistake, Question, from_signature, slip
 from solutions.kernels import (
     histogram,
     matmul,
@@ -27,11 +27,6 @@ ADD, SUM, TILE, COUNT, VARIANCE = 1024, 512, 32, 512, 512
 TILE_ROWS, TILE_COLS, TILE_INNER = 64, 32, 32
 NUMBER = 4  # bytes of a float32, and of an int32
 FAR = 1e3  # where exp overflows or underflows in float32
-
-
-def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake in a question of one function."""
-    return Mistake(message, (variant(function, *edits),))
 
 
 def blocks(length: int, size: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.question import Draw, Function, Mistake, Question, variant
+from autograder.question import Draw, Function, Mistake, Question, backward_slip, slip
 from solutions.activations import sigmoid
 from solutions.losses import (
     bce_forward,
@@ -31,16 +31,6 @@ TORCH = ("torch",)
 REDUCTIONS = ("batchmean", "mean", "sum")
 SIZES = {"batchmean": (5, 3), "mean": (3, 7), "sum": (6, 5)}  # (batch, d_out), so that no two counts agree
 ONE = (1, 3)
-
-
-def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake in a question of one function."""
-    return Mistake(message, (variant(function, *edits),))
-
-
-def backward_slip(message: str, forward: Function, backward: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake in the backward of a pair, whose forward is right."""
-    return Mistake(message, (forward, variant(backward, *edits)))
 
 
 # --- drawing inputs ---------------------------------------------------------------------------------------------

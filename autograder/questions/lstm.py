@@ -12,8 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from autograder.cases import draw
-from autograder.question import Draw, Function, Mistake, Question, from_signature, variant
+from autograder.cases import alternating, draw
+from autograder.question import (
+    Draw,
+    Function,
+    Mistake,
+    Question,
+    backward_slip,
+    from_signature,
+    slip,
+    variant,
+    with_inputs,
+)
 from solutions.lstm import (
     _unroll_backward,
     gru_step_forward,
@@ -32,16 +42,6 @@ TORCH = ("torch",)  # whose autograd, modules and functions would do a question'
 SATURATED = 1e3  # a bias that drives a gate to 0 or 1 whatever else it sees
 
 
-def slip(message: str, function: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake in a question of one function."""
-    return Mistake(message, (variant(function, *edits),))
-
-
-def backward_slip(message: str, forward: Function, backward: Function, *edits: tuple[str, str]) -> Mistake:
-    """A mistake in the backward of a pair, whose forward is right."""
-    return Mistake(message, (forward, variant(backward, *edits)))
-
-
 def calling(function: Function, **others: Function) -> Function:
     """The function with others in place of those that it calls by these names; their edits are its own."""
     bare = inspect.unwrap(function)
@@ -49,21 +49,6 @@ def calling(function: Function, **others: Function) -> Function:
     made = FunctionType(bare.__code__, {**bare.__globals__, **others}, bare.__name__, bare.__defaults__)
     made.edits = tuple(edit for other in others.values() for edit in getattr(other, "edits", ()))  # type: ignore[attr-defined]
     return made
-
-
-def with_inputs(make: Draw, **values: object) -> Draw:
-    """Draw as `make` does, with some inputs set: a number fills the whole array, a word is taken as it is."""
-
-    def fixed(name: str, drawn: object) -> object:
-        value = values.get(name, drawn)
-        return drawn * 0 + value if isinstance(value, float) else value  # type: ignore[operator]
-
-    return lambda rng: {name: fixed(name, drawn) for name, drawn in make(rng).items()}
-
-
-def alternating(array: Any, size: float) -> np.ndarray[Any, Any]:
-    """An array of this shape with the entries size, -size, size, ..."""
-    return np.where(np.arange(array.size) % 2, -size, size).reshape(array.shape)
 
 
 def saturated(function: Function, bias: str) -> Draw:
