@@ -42,6 +42,20 @@ def check_tensors(**expected):
             raise ValueError(f"expected {name} of {wanted}, got {got}")
 
 
+def check_labels(labels, count, device):
+    """Raise ValueError unless labels is a vector of integers from 0 to count - 1 on the device.
+
+    On a GPU their range is not looked at, since the answer would have to be waited for.
+    """
+    if not isinstance(labels, torch.Tensor):
+        raise ValueError(f"expected labels to be a torch tensor, got {type(labels).__name__}")
+    if labels.ndim != 1 or labels.dtype not in (torch.int32, torch.int64) or labels.device != device:
+        got = f"{tuple(labels.shape)} {labels.dtype} on {labels.device}"
+        raise ValueError(f"expected labels of one axis, torch.int32 or torch.int64, on {device}, got {got}")
+    if not labels.is_cuda and len(labels) and not 0 <= labels.min() <= labels.max() < count:
+        raise ValueError(f"expected labels in 0..{count - 1}, got {labels.min()} to {labels.max()}")
+
+
 def whole_rows(*tensors):
     """Copy those matrices whose rows are scattered in memory; rows that lie apart from each other may stay."""
     return [tensor if tensor.stride(1) == 1 else tensor.contiguous() for tensor in tensors]

@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from kernels import INTERPRETED
+from kernels.arguments import check_labels, check_tensors, whole_rows
 
 
 @triton.jit
@@ -223,94 +223,57 @@ def launch_row_variance(x):
     return var
 
 
-def _check(axes: int, **tensors):
-    """Raise ValueError unless all are float tensors of one dtype, on one device, with this many axes."""
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"expected {name} to be a torch tensor, got {type(tensor).__name__}")
-        if tensor.ndim != axes:
-            raise ValueError(f"expected {name} with {axes} axes, got shape {tuple(tensor.shape)}")
-        _check_device(name, tensor)
-    first, *others = tensors.items()
-    dtypes = [torch.float32, torch.float16] + [torch.bfloat16] * (not INTERPRETED)  # interpreted, it is wrong
-    if first[1].dtype not in dtypes:
-        raise ValueError(f"expected {first[0]} of dtype {' or '.join(map(str, dtypes))}, got {first[1].dtype}")
-    for name, tensor in others:
-        if (tensor.dtype, tensor.device) != (first[1].dtype, first[1].device):
-            expected = f"{first[1].dtype} on {first[1].device}, as {first[0]} is"
-            raise ValueError(f"expected {name} of {expected}, got {tensor.dtype} on {tensor.device}")
-
-
-def _check_device(name, tensor):
-    if not INTERPRETED and not tensor.is_cuda:
-        raise ValueError(f"expected tensors on a CUDA device (or TRITON_INTERPRET=1), got {name} on {tensor.device}")
-
-
 def _check_columns(x):
     if x.shape[1] == 0:
         raise ValueError(f"expected rows of at least one element, got shape {tuple(x.shape)}")
 
 
-def _with_dense_rows(x):
-    """The matrix, copied only where the elements of a row lie apart."""
-    return x if x.stride(1) == 1 or x.shape[1] == 1 else x.contiguous()
-
-
 def vector_add(x, y):
     """Add two vectors element by element (eq. kernels-vector-add)."""
-    _check(1, x=x, y=y)
-    if len(x) != len(y):
-        raise ValueError(f"expected x and y of one length, got {len(x)} and {len(y)}")
+    check_tensors(x=(x, "n"), y=(y, "n"))
     return launch_vector_add(x.contiguous(), y.contiguous())
 
 
 def row_sum(x):
     """Sum every row (eq. kernels-row-sum)."""
-    _check(2, x=x)
-    return launch_row_sum(_with_dense_rows(x))
+    check_tensors(x=(x, "rows cols"))
+    return launch_row_sum(*whole_rows(x))
 
 
 def column_sum(x):
     """Sum every column (eq. kernels-column-sum)."""
-    _check(2, x=x)
-    return launch_column_sum(_with_dense_rows(x))
+    check_tensors(x=(x, "rows cols"))
+    return launch_column_sum(*whole_rows(x))
 
 
 def row_softmax(x):
     """Turn every row into probabilities without overflow (eq. kernels-row-softmax)."""
-    _check(2, x=x)
+    check_tensors(x=(x, "rows cols"))
     _check_columns(x)
-    return launch_row_softmax(_with_dense_rows(x))
+    return launch_row_softmax(*whole_rows(x))
 
 
 def transpose(x):
     """Copy a matrix so that its columns become rows (eq. kernels-transpose)."""
-    _check(2, x=x)
-    return launch_transpose(_with_dense_rows(x))
+    check_tensors(x=(x, "rows cols"))
+    return launch_transpose(*whole_rows(x))
 
 
 def matmul(A, B):
     """Multiply two matrices (eq. kernels-matmul)."""
-    _check(2, A=A, B=B)
-    if A.shape[1] != B.shape[0]:
-        raise ValueError(f"expected A of (rows, inner) and B of (inner, cols), got {tuple(A.shape)}, {tuple(B.shape)}")
-    return launch_matmul(_with_dense_rows(A), _with_dense_rows(B))
+    check_tensors(A=(A, "rows inner"), B=(B, "inner cols"))
+    return launch_matmul(*whole_rows(A, B))
 
 
 def histogram(labels, counts):
     """Add to every count how often its label occurs (eq. kernels-histogram)."""
-    _check(1, counts=counts)
-    if not isinstance(labels, torch.Tensor) or labels.dtype not in (torch.int32, torch.int64) or labels.ndim != 1:
-        got = f"{tuple(labels.shape)} {labels.dtype}" if isinstance(labels, torch.Tensor) else type(labels).__name__
-        raise ValueError(f"expected labels of torch.int32 or torch.int64 with 1 axis, got {got}")
-    _check_device("labels", labels)
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(counts):
-        raise ValueError(f"expected labels from 0 to {len(counts) - 1}, got {labels.min()} to {labels.max()}")
+    check_tensors(counts=(counts, "bins"))
+    check_labels(labels, len(counts), counts.device)
     return launch_histogram(labels.contiguous(), counts.contiguous())
 
 
 def row_variance(x):
     """Return the mean squared distance of every row from its mean (eq. kernels-row-variance)."""
-    _check(2, x=x)
+    check_tensors(x=(x, "rows cols"))
     _check_columns(x)
-    return launch_row_variance(_with_dense_rows(x))
+    return launch_row_variance(*whole_rows(x))

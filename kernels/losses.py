@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from kernels import INTERPRETED
+from kernels.arguments import check_labels, check_tensors, want_gradients, whole_rows
 
 
 @triton.jit
@@ -70,39 +70,21 @@ class _CrossEntropy(torch.autograd.Function):
         return dlogits * (dloss / ctx.divisor), None, None
 
 
-def _check(logits, labels, reduction):
-    """Raise ValueError unless the kernel can read the tensors and they fit together."""
-    for name, tensor in (("logits", logits), ("labels", labels)):
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(f"expected {name} to be a torch tensor, got {type(tensor).__name__}")
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or 0 in logits.shape:
-        got = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
-        raise ValueError(f"expected logits of shape (batch, classes) and labels of (batch,), none empty, got {got}")
-    if not INTERPRETED and not logits.is_cuda:
-        raise ValueError(f"expected tensors on a CUDA device (or TRITON_INTERPRET=1), got logits on {logits.device}")
-    dtypes = [torch.float32, torch.float16] + [torch.bfloat16] * (not INTERPRETED)  # interpreted, it is wrong
-    if logits.dtype not in dtypes:
-        raise ValueError(f"expected logits of dtype {' or '.join(map(str, dtypes))}, got {logits.dtype}")
-    if labels.dtype not in (torch.int64, torch.int32) or labels.device != logits.device:
-        got = f"{labels.dtype} on {labels.device}"
-        raise ValueError(f"expected labels of dtype torch.int64 or torch.int32 on {logits.device}, got {got}")
-    if not labels.is_cuda and not ((labels >= 0) & (labels < logits.shape[1])).all():  # a GPU would have to wait
-        got = f"{labels.min()} to {labels.max()}"
-        raise ValueError(f"expected labels in 0..{logits.shape[1] - 1}, got {got}")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"expected the reduction mean or sum, got {reduction!r}")
-
-
 def cross_entropy_forward(logits, labels, reduction="mean"):
     """Return the cross-entropy of softmax(logits) to the numbers of the right classes; autograd follows.
 
     Eq. losses-ce-logits. logits is (batch, classes) in float32, float16 or, on a GPU, bfloat16; its rows may lie
     apart, other layouts are copied. labels is (batch,), of integers; on a GPU, one that is no class makes the loss NaN.
     """
-    _check(logits, labels, reduction)
-    logits = logits if logits.stride(1) == 1 else logits.contiguous()
+    check_tensors(logits=(logits, "batch classes"))
+    check_labels(labels, logits.shape[1], logits.device)
+    if len(labels) != len(logits) or 0 in logits.shape:
+        raise ValueError(f"expected a label for each row, and some, got {len(labels)} for {tuple(logits.shape)}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"expected the reduction mean or sum, got {reduction!r}")
+    (logits,) = whole_rows(logits)
     divisor = len(labels) if reduction == "mean" else 1
-    if torch.is_grad_enabled() and logits.requires_grad:
+    if want_gradients(logits):
         return _CrossEntropy.apply(logits, labels, divisor)
     losses, _ = launch_cross_entropy(logits, labels, gradient=False)
     return (losses.sum() / divisor).to(logits.dtype)

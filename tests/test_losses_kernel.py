@@ -112,11 +112,11 @@ def test_no_gradient_is_prepared_where_none_is_wanted(rng):
     [
         (lambda z, y: (z.numpy(force=True), y), "expected logits to be a torch tensor, got ndarray"),
         (lambda z, y: (z, y.tolist()), "expected labels to be a torch tensor, got list"),
-        (lambda z, y: (z[0], y), r"expected logits of shape \(batch, classes\) .* got \(7,\) and \(5,\)"),
-        (lambda z, y: (z, y[:3]), r"none empty, got \(5, 7\) and \(3,\)"),
-        (lambda z, y: (z[:0], y[:0]), r"none empty, got \(0, 7\) and \(0,\)"),
+        (lambda z, y: (z[0], y), r"expected logits of \(batch, classes\) .*, got \(7,\)"),
+        (lambda z, y: (z, y[:3]), r"expected a label for each row, and some, got 3 for \(5, 7\)"),
+        (lambda z, y: (z[:0], y[:0]), r"expected a label for each row, and some, got 0 for \(0, 7\)"),
         (lambda z, y: (z.double(), y), "expected logits of dtype torch.float32 or torch.float16.*, got torch.float64"),
-        (lambda z, y: (z, y.float()), "expected labels of dtype torch.int64 or torch.int32 .* got torch.float32"),
+        (lambda z, y: (z, y.float()), "expected labels of one axis, torch.int32 or torch.int64, .* torch.float32"),
         (lambda z, y: (z, y, "none"), "expected the reduction mean or sum, got 'none'"),
     ],
 )
