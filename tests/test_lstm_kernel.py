@@ -1,7 +1,6 @@
-"""The fused LSTM cell in Triton, against its NumPy twin; its machine code for real GPUs."""
+"""The fused LSTM cell in Triton, against its NumPy twin."""
 
 import math
-import re
 from itertools import product
 
 import numpy as np
@@ -10,10 +9,9 @@ import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
-from kernels import INTERPRETED, lstm
+from kernels import INTERPRETED
 from kernels.lstm import lstm_step, lstm_step_forward
 from solutions import lstm as reference
-from tests import ahead_of_time
 from tests.tolerances import assert_close
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -227,46 +225,3 @@ def test_bfloat16_is_refused_where_the_interpreter_would_get_it_wrong(rng):
 def test_tensors_on_the_cpu_are_refused_by_the_gpu(rng):
     with pytest.raises(ValueError, match="expected tensors on a CUDA device"):
         lstm_step_forward(*(tensor.cpu() for tensor in draw(rng, (3, 5, 7))))
-
-
-@pytest.fixture(scope="module")
-def machine_code(tmp_path_factory):
-    """Compile both kernels as the host functions launch them, in two dtypes, for two GPUs."""
-    if reason := ahead_of_time.why_not():
-        pytest.skip(reason)
-    launches = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("lstm_step_kernel", "lstm_step_backward_kernel"):
-            patch.setattr(lstm, name, ahead_of_time.Recorder(lstm, name, launches))
-        for dtype in (torch.float32, torch.float16):
-            tensors = [tensor.requires_grad_() for tensor in draw(np.random.default_rng(12), (3, 5, 7), dtype)]
-            sum(lstm_step_forward(*tensors)).sum().backward()
-    float32_step = launches[0]
-    jobs = [launch | {"arch": arch, "round_sizes": True} for launch in launches for arch in (80, 90)]
-    jobs += [float32_step | {"arch": arch, "round_sizes": False} for arch in (80, 90)]
-    return ahead_of_time.compiled(jobs, str(tmp_path_factory.mktemp("triton_cache")))
-
-
-def test_the_kernels_compile_for_real_gpus_without_spilling_registers(machine_code):
-    assert {(built["kernel"], built["arch"]) for built in machine_code} == {
-        (f"kernels.lstm:{name}", arch)
-        for name in ("lstm_step_kernel", "lstm_step_backward_kernel")
-        for arch in (80, 90)
-    }
-    assert [built["stack"] for built in machine_code] == [0] * 10
-
-
-def test_the_eight_products_run_on_tensor_cores(machine_code):
-    for built in machine_code:
-        if built["kernel"].endswith("lstm_step_kernel"):
-            number = {"*fp32": "tf32", "*fp16": "f16"}[built["signature"]["x_ptr"]]
-            instruction = {80: r"mma\.sync\.", 90: r"wgmma\.mma_async\."}[built["arch"]]
-            found = re.findall(rf"{instruction}\S*\.{number}\.{number}", built["ptx"])
-            assert len(found) >= 8, f"{len(found)} instructions on sm_{built['arch']} in {number}"
-
-
-def test_the_backward_kernel_moves_sixteen_bytes_at_a_time(machine_code):
-    for built in machine_code:
-        if built["kernel"].endswith("backward_kernel") and built["signature"]["dh_ptr"] == "*fp32":
-            assert built["ptx"].count("ld.global.v4") >= 8
-            assert built["ptx"].count("st.global.v4") >= 5
