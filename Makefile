@@ -14,11 +14,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # without this, tools that are started by name (jupyter, alembic, npm) would be those of the system
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-SOURCES := $(shell find book solutions kernels autograder -type f -not -name '*.pyc' -not -path '*/.*' 2>/dev/null)
+SOURCES := $(shell find book solutions kernels autograder benchmarks -type f -not -name '*.pyc' -not -path '*/.*' 2>/dev/null)
 
 SAMPLE := $(CURDIR)/_build/sample_course
 
-.PHONY: all setup site assignments class lab formgrader test lint clean
+.PHONY: all setup site assignments class lab formgrader test lint machine-code bench-cpu bench-gpu clean
 
 all: site assignments class
 	@echo
@@ -85,6 +85,19 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+# What every kernel becomes on two GPUs: kernels/machine_code.json. No GPU is needed.
+machine-code: $(VENV)/.ready
+	TRITON_INTERPRET=1 $(BIN)/python -m tests.ahead_of_time
+
+# Speed, into benchmarks/results/, from where the book shows it.
+bench-cpu: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.cpu
+
+# A machine with a GPU often has a torch and a triton of its own, and no network: they will do.
+bench-gpu:
+	@python3 -c "import rich, torch, triton" 2>/dev/null || $(MAKE) --no-print-directory setup
+	@python3 -m benchmarks.gpu
 
 # course/ stays: it may hold the gradebook of a class.
 clean:

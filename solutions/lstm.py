@@ -136,7 +136,7 @@ def _unroll_forward(step_forward, x, state, weights):
         raise ValueError(
             f"expected a sequence of at least one step, got x of shape {x.shape}"
         )
-    hidden, caches = np.empty((*x.shape[:2], state[0].shape[1])), []
+    hidden, caches = np.empty((*x.shape[:2], state[0].shape[1]), x.dtype), []
     for t in range(x.shape[1]):
         *state, cache = step_forward(x[:, t], *state, *weights)
         hidden[:, t] = state[0]

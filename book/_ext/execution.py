@@ -20,8 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the extensions that are loaded after this one import the autograder
 # What a cell prints depends on these, and what a page shows on those.
 CODE = ("solutions/*.py", "kernels/*.py", "requirements.txt")
-GRADER = ("autograder/*.py", "autograder/questions/*.py", *CODE)  # only for the pages that import it
-GRADER_IMPORT = re.compile(r"^\s*(from|import) autograder\b", re.MULTILINE)
+# Packages that few pages import: only those follow a change in them.
+PACKAGES = {
+    "autograder": ("autograder/*.py", "autograder/questions/*.py", *CODE),
+    "benchmarks": ("benchmarks/*.py", "benchmarks/results/*.json", "kernels/*.json", *CODE),
+}
 LOOK = ("autograder/stubs.py", "book/_ext/*.py", "book/_static/*", "book/_templates/*")
 
 
@@ -45,14 +48,15 @@ def forget_stale_results(app: Sphinx, config: Config) -> None:
     """Empty the execution cache when the code under the cells has changed: its own key is the cells alone."""
     # Sphinx reads all pages again when one of these values is another than in the last build.
     config.code_digest, config.look_digest = digest(CODE), digest(LOOK)
-    config.grader_digest = digest(GRADER)
+    config.package_digests = {package: digest(patterns) for package, patterns in PACKAGES.items()}
     results = Path(app.outdir).parent / ".jupyter_cache"
     if is_new(results / "code.sha256", config.code_digest):
         shutil.rmtree(results, ignore_errors=True)
         write(results / "code.sha256", config.code_digest)
-    if is_new(results / "grader.sha256", config.grader_digest):
-        forget_pages_about_the_grader(results)
-        write(results / "grader.sha256", config.grader_digest)
+    for package, value in config.package_digests.items():
+        if is_new(results / f"{package}.sha256", value):
+            forget_pages_that_import(package, results)
+            write(results / f"{package}.sha256", value)
 
 
 def is_new(stamp: Path, value: str) -> bool:
@@ -64,12 +68,12 @@ def write(stamp: Path, value: str) -> None:
     stamp.write_text(value, encoding="utf-8")
 
 
-def forget_pages_about_the_grader(results: Path) -> None:
-    """Take those pages out of the cache whose cells import the grader, so that the others need not run again."""
-    cache = get_cache(str(results))
+def forget_pages_that_import(package: str, results: Path) -> None:
+    """Take those pages out of the cache whose cells import the package, so that the others need not run again."""
+    cache, imported = get_cache(str(results)), re.compile(rf"^\s*(from|import) {package}\b", re.MULTILINE)
     for record in cache.list_cache_records():
         cells = cache.get_cache_bundle(record.pk).nb.cells
-        if any(cell.cell_type == "code" and GRADER_IMPORT.search(cell.source) for cell in cells):
+        if any(cell.cell_type == "code" and imported.search(cell.source) for cell in cells):
             cache.remove_cache(record.pk)
 
 
@@ -82,7 +86,7 @@ def forget_bad_build(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("code_digest", "", "env", str)
     app.add_config_value("look_digest", "", "env", str)
-    app.add_config_value("grader_digest", "", "env", str)
+    app.add_config_value("package_digests", {}, "env", dict)
     app.connect("config-inited", set_up_kernels)
     app.connect("config-inited", forget_stale_results)
     app.connect("build-finished", forget_bad_build)
