@@ -22,7 +22,7 @@ ARRAYS: dict[str, Callable[[np.random.Generator, Shape, float], object]] = {
     "Int": lambda rng, shape, scale: rng.integers(0, 3, shape),  # an index that every drawn axis has
     "Bool": lambda rng, shape, scale: rng.random(shape) < 0.5,
 }
-SUPPORTED = ", ".join(f"{kind}[Array, ...]" for kind in ARRAYS) + " and Literal[...]"
+SUPPORTED = ", ".join(f"{kind}[Array, ...]" for kind in ARRAYS) + ", Literal[...] and numbers with a default"
 VARIADIC_RANK = 2  # "*shape" becomes two axes
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
@@ -72,10 +72,16 @@ def _parameter_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the annotation of every parameter in order; raise ValueError where one cannot be drawn."""
     bare = inspect.unwrap(function)  # the jaxtyping import hook wraps every function
     hints = typing.get_type_hints(bare)
-    parameters = {name: hints.get(name) for name in inspect.signature(bare).parameters}
+    parameters = {name: _hint(hints.get(name), p.default) for name, p in inspect.signature(bare).parameters.items()}
     for name, hint in parameters.items():
         _check_hint(bare.__name__, name, hint)
     return parameters
+
+
+def _hint(annotation: Any, default: object) -> Any:
+    """Read a number with a default, such as `axis: int = -1`, as a choice of one."""
+    is_fixed = annotation in (int, float) and default is not inspect.Parameter.empty
+    return Literal.__getitem__(default) if is_fixed else annotation
 
 
 def _check_hint(function_name: str, name: str, hint: Any) -> None:

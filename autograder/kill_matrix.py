@@ -52,11 +52,13 @@ def _on_tensors(function: Function, outputs: int) -> Function:
     """A function of arrays as one of float32 tensors."""
     import torch
 
-    def array(tensor: Any) -> Any:
-        return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    def array(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return (value.double() if value.is_floating_point() else value).numpy()
 
-    def wrapped(*tensors: Any) -> tuple[Any, ...]:
-        result = function(*map(array, tensors))
+    def wrapped(*inputs: Any) -> tuple[Any, ...]:
+        result = function(*map(array, inputs))
         parts = result if isinstance(result, tuple) else (result,)
         return tuple(torch.tensor(part, dtype=torch.float32) for part in parts[:outputs])
 

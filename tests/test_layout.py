@@ -14,7 +14,7 @@ ROOT = blocks.ROOT
 NO_KERNEL: dict[str, str] = {}
 
 # A solution that exists before its own chapter does, and what an earlier chapter needs of it.
-AHEAD_OF_ITS_CHAPTER = {"activations": "sigmoid, which the gates of the LSTM need"}
+AHEAD_OF_ITS_CHAPTER: dict[str, str] = {}
 
 # Files among the kernels that belong to no block, and what they are for.
 KERNEL_TOOLS: dict[str, str] = {
