@@ -209,7 +209,8 @@ def _gelu_tanh(x):
 
     A tile of 32768 numbers stays in the processor's cache from first to last operation.
     """
-    out, root = np.empty(x.shape), np.sqrt(2 / np.pi)
+    out = np.empty(x.shape, np.result_type(x, 1.0))  # in the precision of x
+    root = float(np.sqrt(2 / np.pi))
     flat_x, flat_out = x.reshape(-1), out.reshape(-1)
     for start in range(0, x.size, 32_768):
         tile, y = (flat[start : start + 32_768] for flat in (flat_x, flat_out))

@@ -239,6 +239,12 @@ def test_the_tanh_form_of_gelu_is_the_same_in_one_tile_and_in_many(rng):
     np.testing.assert_array_equal(whole, halves)
 
 
+def test_the_tanh_form_of_gelu_keeps_the_precision_of_its_input(rng):
+    x = rng.standard_normal((3, 5))
+    for dtype in (np.float32, np.float64):
+        assert activations.gelu_forward(x.astype(dtype), "tanh")[0].dtype == dtype
+
+
 def test_gelu_knows_two_forms():
     with jaxtyping_off(), pytest.raises(ValueError, match="expected approximate 'none' or 'tanh', got 'erf'"):
         activations.gelu_forward(np.zeros(3), "erf")
