@@ -70,9 +70,11 @@ lab: assignments
 formgrader: assignments
 	$(BIN)/jupyter lab
 
-# The exercise notebooks with their solutions, executed: what nbval runs again.
-_build/exercises/.executed: course/.released
-	@rm -rf _build/exercises && mkdir -p _build && cp -r course/source _build/exercises && cp -r course/handout/. _build/exercises/
+# The exercise notebooks with their solutions, executed: what nbval runs again. course/ may belong to a class.
+_build/exercises/.executed: $(VENV)/.ready $(SOURCES) _toc.yml
+	@rm -rf _build/exercises && mkdir -p _build/exercises
+	@$(BIN)/python -m autograder build --course _build/exercises/course
+	@cd _build/exercises && cp -r course/source/. course/handout/. . && rm -r course
 	$(BIN)/jupyter nbconvert --log-level=WARN --to notebook --execute --inplace _build/exercises/*/*.ipynb
 	@touch $@
 
