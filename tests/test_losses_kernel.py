@@ -12,10 +12,9 @@ pytest.importorskip("triton", reason="the kernels need triton, which exists for 
 from autograder import check, compose, stubs
 from autograder.judge import judge
 from autograder.questions.losses import KERNEL, walk_over_blocks
-from kernels import INTERPRETED, losses
+from kernels import INTERPRETED
 from kernels.losses import cross_entropy_forward, launch_cross_entropy
 from solutions import losses as reference
-from tests import ahead_of_time
 from tests.kernel_guards import guarded_outputs
 from tests.tolerances import assert_close
 
@@ -200,30 +199,3 @@ def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistak
         verdict = verdict_on(answer, seed)
         assert (verdict.points == verdict.out_of) == (mistake is None), verdict
         assert verdict.mistake == (KERNEL.mistakes[mistake].message if mistake else ""), verdict
-
-
-@pytest.fixture(scope="module")
-def machine_code(tmp_path_factory):
-    """Compile the kernel as the host function launches it, for two GPUs."""
-    if reason := ahead_of_time.why_not():
-        pytest.skip(reason)
-    launches = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(losses, "cross_entropy_kernel", ahead_of_time.Recorder(losses, "cross_entropy_kernel", launches))
-        for dtype in (torch.float32, torch.float16):
-            for gradient in (True, False):
-                launch_cross_entropy(*draw(np.random.default_rng(12), 1, 1025, dtype), gradient)
-    jobs = [launch | {"arch": arch, "round_sizes": True} for launch in launches for arch in (80, 90)]
-    return ahead_of_time.compiled(jobs, str(tmp_path_factory.mktemp("triton_cache")))
-
-
-def test_the_kernel_compiles_for_real_gpus_without_spilling_registers(machine_code):
-    assert [built["stack"] for built in machine_code] == [0] * 8
-
-
-def test_the_kernel_moves_sixteen_bytes_at_a_time(machine_code):
-    for built in machine_code:
-        width = {"*fp32": "v4", "*fp16": "v4"}[built["signature"]["logits_ptr"]]
-        assert f"ld.global.{width}" in built["ptx"]
-        if "dlogits_ptr" in built["signature"]:
-            assert f"st.global.{width}" in built["ptx"]
