@@ -154,11 +154,11 @@ class _View:
         self.inside[offsets] = True
         self.start = tensor.storage_offset() * self.itemsize  # within the storage
 
-    def holds(self, offsets: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Which byte offsets from the first element are those of an element."""
-        number, rest = np.divmod(offsets, self.itemsize)
-        near: np.ndarray[Any, Any] = (number >= 0) & (number < len(self.inside)) & (rest == 0)
-        near[near] = self.inside[number[near]]
+    def holds(self, offsets: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
+        """At which byte offsets from the first element `size` bytes are all those of elements."""
+        first, last = offsets // self.itemsize, (offsets + size - 1) // self.itemsize
+        near: np.ndarray[Any, Any] = (first >= 0) & (last < len(self.inside)) & (offsets % size == 0)
+        near[near] = self.inside[first[near]] & self.inside[last[near]]
         return near
 
     def place(self, offset: int) -> str:
@@ -218,6 +218,7 @@ class _Memory:
         """Put this memory between the interpreter and the real one."""
         builder = interpreter.interpreter_builder
         self._handle, self._convert = interpreter.TensorHandle, interpreter._implicit_cvt
+        self._bool = interpreter.tl.int1
         with ExitStack() as undo:
             _replace(undo, self._executor, "_init_args_hst", partial(self._enter, self._executor._init_args_hst))
             _replace(undo, interpreter, "_implicit_cvt", self._to_pointer)
@@ -263,9 +264,12 @@ class _Memory:
 
     # --- what the builder is asked for ---
 
-    def _masked_load(self, real: Callable[..., Any], ptrs: Any, mask: Any, other: Any, *how: Any) -> Any:
+    def _masked_load(
+        self, real: Callable[..., Any], ptrs: Any, mask: Any, other: Any, *how: Any, **options: Any
+    ) -> Any:
+        mask = self._as_handle(mask)
         pointers, reached = self._look_up("load", ptrs, mask)
-        result = real(pointers, reached, other, *how)
+        result = real(pointers, reached, other, *how, **options)
         wanted = np.broadcast_to(mask.data.astype(bool), result.data.shape)
         if result.data.dtype.kind == "f":
             self._nan_was_there |= bool(np.isnan(result.data[reached.data]).any())
@@ -277,7 +281,7 @@ class _Memory:
         return result
 
     def _masked_store(self, real: Callable[..., Any], ptrs: Any, value: Any, mask: Any, *how: Any) -> Any:
-        pointers, reached = self._look_up("store", ptrs, mask, value)
+        pointers, reached = self._look_up("store", ptrs, self._as_handle(mask), value)
         self._find_undefined(value, reached)
         return real(pointers, value, reached, *how)
 
@@ -308,6 +312,10 @@ class _Memory:
                 "can be anything, ends up in a result. Give other= a value that changes nothing",
             )
 
+    def _as_handle(self, mask: Any) -> Any:
+        """A mask as loads and stores have it; those of block pointers and descriptors come as plain arrays."""
+        return self._handle(mask, self._bool) if isinstance(mask, np.ndarray) else mask
+
     # --- one access ---
 
     def _look_up(self, kind: str, ptrs: Any, mask: Any, value: Any = None) -> tuple[Any, Any]:
@@ -315,6 +323,7 @@ class _Memory:
         lanes = np.broadcast_to(mask.data.astype(bool), ptrs.data.shape)  # & with a scalar leaves integers
         reached, real = np.zeros(ptrs.data.shape, bool), np.zeros(ptrs.data.shape, np.uint64)
         owners = np.where(lanes, (ptrs.data >> np.uint64(ROOM)).astype(np.int64) - 1, -1)
+        size = max(1, ptrs.get_element_ty().primitive_bitwidth // 8)
         for number in np.unique(owners[lanes]):
             if not 0 <= number < len(self._views):
                 text = f"program {self._builder.grid_idx} {VERBS[kind]} an address that belongs to no argument"
@@ -322,26 +331,26 @@ class _Memory:
                 continue
             view, mine = self._views[number], owners == number
             offsets = (ptrs.data - np.uint64(_base(int(number)))).astype(np.int64)
-            held = mine & view.holds(offsets)
+            held = mine & view.holds(offsets, size)
             if (mine & ~held).any():
                 self._report_bounds(kind, view, int(offsets[mine & ~held][0]), bool(lanes.all()))
             if held.any():
                 values = None if value is None else np.broadcast_to(value.data, held.shape)[held]
-                self._account(kind, int(number), offsets[held], values)
+                self._account(kind, int(number), offsets[held], size, values)
             real[held] = (view.address + offsets[held]).astype(np.uint64)
             reached |= held
         return self._handle(real, ptrs.dtype), self._handle(reached, mask.dtype)
 
-    def _account(self, kind: str, number: int, offsets: np.ndarray[Any, Any], values: Any) -> None:
+    def _account(self, kind: str, number: int, offsets: np.ndarray[Any, Any], size: int, values: Any) -> None:
         """Count the bytes of lanes within bounds, and look for races."""
         view, shadow = self._views[number], self._shadows[self._storages[number]]
         different, first = np.unique(offsets, return_index=True)
         if values is not None and len(different) < len(offsets):
             self._find_lost_lanes(view, offsets, values, different, first)
         places = view.start + different
-        units = places // shadow.unit
-        if view.itemsize > shadow.unit:
-            units = (units[:, None] + np.arange(view.itemsize // shadow.unit)).ravel()
+        units = np.unique(places // shadow.unit)
+        if size > shadow.unit:
+            units = (units[:, None] + np.arange(size // shadow.unit)).ravel()
         program = self._programs.setdefault(self._builder.grid_idx, len(self._programs) + 1)
         for earlier in AGAINST[kind]:
             clash = shadow.others(earlier, units, program)
@@ -350,7 +359,7 @@ class _Memory:
                 self._report_race(kind, earlier, view, where * shadow.unit - view.start, int(shadow.by[earlier][where]))
         fresh = shadow.mark(kind, units, program) * shadow.unit
         part = self._launch.traffic.setdefault(view.name, Traffic())
-        moved = len(different) * view.itemsize
+        moved = len(different) * size
         part.loaded, part.stored = part.loaded + moved * (kind == "load"), part.stored + moved * (kind != "load")
         part.needed += fresh
         self._launch.sectors += len(np.unique(places // SECTOR))

@@ -206,6 +206,59 @@ def test_adding_without_an_atomic_operation_is_a_race_and_with_one_it_is_none(rn
         assert (counts.numpy() == np.bincount(ids)).all() == atomic
 
 
+@triton.jit
+def blocks_kernel(x_ptr, out_ptr, n, CHECKED: tl.constexpr, BLOCK: tl.constexpr):
+    """Copy by block pointers."""
+    first = tl.program_id(0) * BLOCK
+    x = tl.make_block_ptr(x_ptr, shape=(n,), strides=(1,), offsets=(first,), block_shape=(BLOCK,), order=(0,))
+    out = tl.make_block_ptr(out_ptr, shape=(n,), strides=(1,), offsets=(first,), block_shape=(BLOCK,), order=(0,))
+    if CHECKED:
+        tl.store(out, tl.load(x, boundary_check=(0,), padding_option="zero"), boundary_check=(0,))
+    else:
+        tl.store(out, tl.load(x), boundary_check=(0,))
+
+
+@triton.jit
+def descriptors_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    """Copy by tensor descriptors."""
+    first = tl.program_id(0) * BLOCK
+    x = tl.make_tensor_descriptor(x_ptr, shape=[n], strides=[1], block_shape=[BLOCK])
+    out = tl.make_tensor_descriptor(out_ptr, shape=[n], strides=[1], block_shape=[BLOCK])
+    out.store([first], x.load([first]))
+
+
+@pytest.mark.filterwarnings("ignore:tl.make_block_ptr is deprecated")
+def test_block_pointers_and_descriptors_are_watched_too():
+    x, out = torch.arange(37.0), torch.empty(3, 37)
+    with checker.watch() as launches:
+        blocks_kernel[(5,)](x, out[0], 37, CHECKED=True, BLOCK=8)
+        descriptors_kernel[(5,)](x, out[1], 37, BLOCK=8)
+        blocks_kernel[(5,)](x, out[2], 37, CHECKED=False, BLOCK=8)
+    assert (out == x).all()
+    *right, unchecked = launches
+    assert [(launch.findings, launch.moved) for launch in right] == 2 * [([], 2 * 4 * 37)]
+    assert unchecked.findings[0].message.startswith("load out of bounds in program (4, 0, 0): x[37] of 37")
+
+
+@triton.jit
+def pairs_kernel(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    """Copy two elements of 4 bytes as one of 8."""
+    x, out = x_ptr.to(tl.pointer_type(tl.int64)), out_ptr.to(tl.pointer_type(tl.int64))
+    k = tl.arange(0, BLOCK)
+    tl.store(out + k, tl.load(x + k, mask=k < n, other=0), mask=k < n)
+
+
+def test_a_pointer_of_another_type_reaches_as_far_as_its_own_elements():
+    x, out = torch.arange(7.0), torch.zeros(7)
+    with checker.watch() as launches:
+        pairs_kernel[(1,)](x, out, 3, BLOCK=4)
+        pairs_kernel[(1,)](x, torch.zeros(7), 4, BLOCK=4)
+    assert (out[:6] == x[:6]).all()
+    even, past = launches
+    assert (even.findings, even.moved) == ([], 2 * 4 * 6)
+    assert "out of bounds" in past.findings[0].message
+
+
 def test_the_interpreter_is_as_before_when_the_watch_ends(rng):
     from triton.runtime import interpreter
 
