@@ -195,7 +195,7 @@ class Run:
 
     def _prepare(self, child: Child) -> None:
         """Give a child what stands in front of every kernel."""
-        for source in self.given:
+        for source in (*self.given, kernel_source.SETUP):
             try:
                 error = child.run_cell(source, QUIET_SECONDS)["error"]
             except (TimeoutError, ChildDiedError) as failure:
@@ -212,13 +212,17 @@ class Run:
         own = [earlier.source for earlier in before if self._question(earlier) is None]
         start = time.monotonic()
         try:
-            for source in kernel_source.alone(own, name, kernel_source.defined(self.given)):
+            for source in kernel_source.alone(own, name, self.given):
                 error = child.run_cell(source, self._left())["error"]
                 if error:
-                    raise kernel_source.NotAKernelError(f"{error[0]}: {error[1]}")
+                    raise kernel_source.NotAKernelError(f"{error[0]}: {error[1][:500]}")
         except kernel_source.NotAKernelError as error:
             self._conclude(cell, nothing(name, worth, str(error)), time.monotonic() - start)
             return
+        except (TimeoutError, ChildDiedError):
+            text = "defining this kernel, or what it calls, did not end well: what do its default values do?"
+            self._conclude(cell, nothing(name, worth, text), time.monotonic() - start)
+            raise
         self._judge(child, cell, "")
 
     def _judge(self, child: Child, cell: NotebookNode, uses: str) -> None:

@@ -142,7 +142,7 @@ def test_nothing_that_other_cells_do_reaches_the_kernel(code, judged):
 NO_KERNELS = {
     "x = __import__('os')": r"a kernel can't use __import__",
     "import os": r"Triton has no Import in a",
-    "x = np.zeros(3)": r"a kernel can't use np, only tl",
+    "x = np.zeros(3)": r"there is no np\.zeros that a kernel could use",
     "x = open('f')": r"a kernel can't use open",
     "x = tl.core.inspect": r"there is no tl\.core that a kernel could use",
     "x = triton.runtime": r"there is no triton\.runtime that",
@@ -152,6 +152,12 @@ NO_KERNELS = {
     "x = (lambda: 3)()": r"Triton has no Lambda in a",
     "try:\n        x = 3\n    except ValueError:\n        x = 4": r"Triton has no Try in a",
     "raise SystemExit": r"a kernel can't raise errors",
+    "x = libdevice.tanh(rows)": r"libdevice is on a GPU only",
+    "tl.load = tl.store": r"can't assign to a part of anything",
+    "x = tl.math.wraps": r"there is no tl\.math\.wraps that",
+    "x = [eval for eval in (3,)], eval": r"a kernel can't use eval",
+    "x = [a for a in (1,) for b in (2,)]": r"comprehensions with one for",
+    "x = lstm_step": r"a kernel can't use lstm_step, only",
     "def inner():\n        return 3": r"can't define a function inside",
 }
 
@@ -173,6 +179,92 @@ def test_a_kernel_may_call_helpers_and_constants_of_other_cells(judged):
     cells.insert(3, new_code_cell("TWO: tl.constexpr = 2\n\n@triton.jit\ndef half(x):\n    return x / TWO"))
     verdict = judged(cells)
     assert verdict.points == POINTS, verdict
+
+
+HEADING = "@triton.jit\ndef vector_add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):\n"
+BODY = """    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = i < n
+    x = tl.load(x_ptr + i, mask=mask, other=0.0)
+    y = tl.load(y_ptr + i, mask=mask, other=0.0)
+    tl.store(out_ptr + i, x + y, mask=mask)
+"""
+BLOCK_POINTERS = """    p = tl.program_id(0) * BLOCK
+    x = tl.make_block_ptr(x_ptr, shape=(n,), strides=(1,), offsets=(p,), block_shape=(BLOCK,), order=(0,))
+    y = tl.make_block_ptr(y_ptr, shape=(n,), strides=(1,), offsets=(p,), block_shape=(BLOCK,), order=(0,))
+    out = tl.make_block_ptr(out_ptr, shape=(n,), strides=(1,), offsets=(p,), block_shape=(BLOCK,), order=(0,))
+    both = tl.load(x, boundary_check=(0,), padding_option="zero") + tl.load(y, boundary_check=(0,))
+    tl.store(out, both, boundary_check=(0,))
+"""
+DESCRIPTORS = """    p = tl.program_id(0) * BLOCK
+    x = tl.make_tensor_descriptor(x_ptr, shape=[n], strides=[1], block_shape=[BLOCK])
+    y = tl.make_tensor_descriptor(y_ptr, shape=[n], strides=[1], block_shape=[BLOCK])
+    out = tl.make_tensor_descriptor(out_ptr, shape=[n], strides=[1], block_shape=[BLOCK])
+    out.store([p], x.load([p]) + y.load([p]))
+"""
+STYLES = {
+    "block pointers": [HEADING + BLOCK_POINTERS],
+    "descriptors": [HEADING + DESCRIPTORS],
+    "an assert": [HEADING + "    assert BLOCK >= 16, 'too small'\n" + BODY],
+    "jit with options": [HEADING.replace("jit", "jit(debug=True, do_not_specialize=['n'])") + BODY],
+    "jit imported": ["from triton import jit\n\n" + HEADING.replace("triton.jit", "jit") + BODY],
+    "a computed constant": [
+        "import math\n\nC = tl.constexpr(math.sqrt(2 / math.pi))\nA, B = tl.constexpr(2**0.5), tl.float32",
+        HEADING + BODY.replace("x + y", "((x + y) * C * A / C / A).to(B)"),
+    ],
+    "constants of math": [HEADING + BODY.replace("0.0", "-np.inf").replace("x + y", "x + y * math.sqrt(4.0) / 2")],
+    "annotations": [HEADING.replace("x_ptr", "x_ptr: torch.Tensor").replace("n,", "n: int,") + BODY],
+    "a line of the docstring begins with def": [HEADING + '    """One.\n\n    def of a sum.\n    """\n' + BODY],
+    "isinstance": [HEADING + "    if isinstance(n, tl.tensor):\n        n = n + 0\n" + BODY],
+    "a comprehension": [HEADING + BODY.replace("x + y", "tl.sum(tl.join(*[v for v in (x, y)]), 1)")],
+}
+
+
+@pytest.mark.parametrize("cells", STYLES.values(), ids=STYLES.keys())
+def test_what_triton_compiles_is_taken_in_any_style(cells, judged):
+    verdict = judged([new_code_cell(cell) for cell in cells], "vector_add_kernel")
+    assert verdict.points == POINTS, verdict
+
+
+CHEAT = "get_ipython().user_ns.__setitem__('launch_vector_add', lambda x, y: x + y)"
+CHEATS = {
+    "an annotation that runs": f"X: {CHEAT} = 3\n\n{HEADING}    X\n",
+    "the name of a comprehension's variable": f'{HEADING}    [0 for eval in ()]\n    eval("{CHEAT}")\n',
+    "a default value": HEADING.replace("):", f', trick=eval("{CHEAT}")):') + "    eval = 3\n",
+    "a kernel within the docstring": f'{HEADING}    """\n    {HEADING.splitlines()[1]}\n        {CHEAT}\n'
+    "        '''\"\"\"  # '''\n    pass  # '''\n",
+    "no line that begins with def and a space": HEADING.replace("def ", "def\t")
+    + f"    '''\n    {CHEAT}; vector_add_kernel = eval # '''\n",
+    "a kernel named like the host function": f"@triton.jit\ndef launch_vector_add(x, y):\n    return x + y\n\n{HEADING}"
+    "    launch_vector_add\n",
+    "a kernel named like a builtin": f"@triton.jit\ndef len(x):\n    return 1024\n\n{HEADING}    len\n{BODY}",
+    "a list that outlives the kernel": HEADING.replace("):", ", seen=[]):") + BODY,
+    "an option of jit that runs": HEADING.replace("jit", f"jit(debug={CHEAT})") + "    pass\n",
+}
+
+
+@pytest.mark.parametrize("cell", CHEATS.values(), ids=CHEATS.keys())
+def test_nothing_but_the_kernel_runs(cell, judged):
+    empty = judged([new_code_cell(f"{HEADING}    pass\n")], "vector_add_kernel")
+    assert judged([new_code_cell(cell)], "vector_add_kernel").points <= empty.points < 0.1 * POINTS
+
+
+def test_an_expression_that_is_too_deep_costs_its_own_question_only(judged):
+    verdict = judged([new_code_cell(f"{HEADING}    x = {'+'.join(['1'] * 2000)}\n{BODY}")], "vector_add_kernel")
+    assert "nested too deeply" in verdict.steps[0].message
+
+
+def test_thousands_of_names_are_read_at_once():
+    names = "".join(f"    v{number} = v\n" for number in range(3000))
+    helpers = "".join(f"@triton.jit\ndef f{number}(x):\n    return x\n" for number in range(1000))
+    start = time.monotonic()
+    kernel_source.alone([helpers, f"{HEADING}    v = 3\n{names}"], "vector_add_kernel", compose.kernel_cells("kernels"))
+    assert time.monotonic() - start < 10
+
+
+def test_another_decorator_is_named_as_what_is_wrong(judged):
+    tuned = "@triton.autotune(configs=[triton.Config({'BLOCK': 64})], key=['n'])\n"
+    verdict = judged([new_code_cell(tuned + HEADING + BODY)], "vector_add_kernel")
+    assert "must have the decorator @triton.jit, and no other" in verdict.steps[0].message
 
 
 def test_a_kernel_that_is_not_there_is_asked_for(judged):
@@ -198,6 +290,12 @@ def test_an_error_in_a_kernel_names_the_line_of_its_cell(judged):
 def test_a_kernel_that_never_ends_costs_its_own_question_only(judged):
     verdict = judged(with_edit("    mask = (rows < batch) & (cols < d_h)\n", "    while True:\n        pass\n"))
     assert verdict.points == 0
+
+
+def test_a_definition_that_never_ends_is_judged_too(judged):
+    verdict = judged([new_code_cell(HEADING.replace("):", ", much=9**9**9):") + BODY)], "vector_add_kernel")
+    assert verdict.points == 0
+    assert verdict.steps[0].message.startswith("defining this kernel")
 
 
 def test_students_see_the_same_on_their_own(monkeypatch):
