@@ -204,8 +204,8 @@ def _rewritten(statement: ast.stmt) -> str:
 def _require_kernel(function: ast.FunctionDef, known: set[str]) -> None:
     """Raise NotAKernelError unless Triton could compile what the function says."""
     for default in (*function.args.defaults, *function.args.kw_defaults):
-        if isinstance(default, ast.List | ast.ListComp):
-            raise NotAKernelError(f"{function.name}, line {default.lineno}: a default value can't be a list")
+        if default is not None and not (isinstance(default, ast.Name | ast.Attribute) or _is_constant(default)):
+            raise NotAKernelError(f"{function.name}, line {default.lineno}: a default value must be a constant")
     parts = _parts(function.args, known)  # here the names of the body are others
     parts += _parts(function.returns, known) if function.returns else []
     inside = known | _local(function)

@@ -238,6 +238,7 @@ CHEATS = {
     "    launch_vector_add\n",
     "a kernel named like a builtin": f"@triton.jit\ndef len(x):\n    return 1024\n\n{HEADING}    len\n{BODY}",
     "a list that outlives the kernel": HEADING.replace("):", ", seen=[]):") + BODY,
+    "a list that a call makes": HEADING.replace("):", ", seen=list(())):") + BODY,
     "an option of jit that runs": HEADING.replace("jit", f"jit(debug={CHEAT})") + "    pass\n",
 }
 
