@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +28,11 @@ from autograder.question import Mistake, of_block
 
 @dataclass(frozen=True)
 class Submission:
-    """What a student hands in, and what must come of it: the questions that lose points, and words in the feedback."""
+    """What a student hands in, and what must come of it: the questions that lose points, and the words that say why."""
 
     student: str
     notebook: NotebookNode | str
-    loses: frozenset[str]
-    says: str = ""
+    says: Mapping[str, str]
     graded: bool = True
 
 
@@ -46,25 +45,53 @@ def answer_cell(notebook: NotebookNode, name: str) -> NotebookNode:
     return next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
 
 
-def with_mistake(stem: str, name: str, mistake: Mistake) -> NotebookNode | None:
-    """The solved notebook with a mistake's slip made in an answer; None where the mistake is no edit of it."""
-    notebook = solved(stem)
-    cell = answer_cell(notebook, name)
-    edits = [edit for function in mistake.functions for edit in getattr(function, "edits", ())]
-    if not edits or any(cell.source.count(old.strip()) != 1 for old, _ in edits):
-        return None
-    for old, new in edits:
-        cell.source = cell.source.replace(old.strip(), new.strip())
-    return notebook
+def edits(cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
+    """The edits that make a mistake in an answer; none where the mistake is no edit of it."""
+    found = [edit for function in mistake.functions for edit in getattr(function, "edits", ())]
+    return found if all(cell.source.count(old.strip()) == 1 for old, _ in found) else []
+
+
+def needed(stem: str, name: str) -> set[str]:
+    """The questions that a question builds on, and those that they build on."""
+    needs = {exercise.name: exercise.needs for exercise in compose.exercises(stem)}
+    found, new = set[str](), {name}
+    while new:
+        found |= new
+        new = {other for other in needs for one in new if other in needs[one].split(", ")} - found
+    return found - {name}
 
 
 def mistaken(stem: str) -> Iterator[Submission]:
-    """One student for each named mistake that can be made by an edit of the answer."""
+    """Each named mistake that can be made by an edit of the answer, once.
+
+    A student makes one mistake in each of several questions, none of which builds on another of them.
+    """
+    builds_on = {name: needed(stem, name) | {name} for name in of_block(stem)}
+    students: list[dict[str, Mistake]] = []
     for name, question in of_block(stem).items():
-        for number, mistake in enumerate(question.mistakes.values(), 1):
-            notebook = with_mistake(stem, name, mistake)
-            if notebook is not None:
-                yield Submission(f"{name}-{number}", notebook, frozenset({name}), mistake.message)
+        cell = answer_cell(solved(stem), name)
+        for mistake in question.mistakes.values():
+            if edits(cell, mistake):
+                free = (
+                    made for made in students if not any(name in builds_on[o] or o in builds_on[name] for o in made)
+                )
+                made = next(free, None)
+                if made is None:
+                    students.append(made := {})
+                made[name] = mistake
+    for number, made in enumerate(students, 1):
+        says = {name: mistake.message for name, mistake in made.items()}
+        yield Submission(f"mistaken-{number}", with_mistakes(stem, made), says)
+
+
+def with_mistakes(stem: str, made: Mapping[str, Mistake]) -> NotebookNode:
+    """The solved notebook with a slip made in each of some answers."""
+    notebook = solved(stem)
+    for name, mistake in made.items():
+        cell = answer_cell(notebook, name)
+        for old, new in edits(cell, mistake):
+            cell.source = cell.source.replace(old.strip(), new.strip())
+    return notebook
 
 
 def without_masks(stem: str) -> Iterator[Submission]:
@@ -75,7 +102,7 @@ def without_masks(stem: str) -> Iterator[Submission]:
         bare = cell.source.replace(", mask=mask, other=0.0", "").replace(", mask=mask", "")
         if question.tensors and bare != cell.source:
             cell.source = bare
-            yield Submission("no-masks", notebook, frozenset({name}), "Did you forget mask=?")
+            yield Submission("no-masks", notebook, {name: "Did you forget mask=?"})
             return
 
 
@@ -86,7 +113,7 @@ def as_given(stem: str) -> Iterator[Submission]:
         if given:
             notebook = solved(stem)
             answer_cell(notebook, exercise.name).source = given[1]
-            yield Submission(f"{exercise.name}-as-given", notebook, frozenset({exercise.name}), "bugs are there")
+            yield Submission(f"{exercise.name}-as-given", notebook, {exercise.name: "bugs are there"})
 
 
 def edited(stem: str, change: Callable[[NotebookNode], None]) -> NotebookNode:
@@ -120,26 +147,20 @@ def unlucky(stem: str, released: NotebookNode) -> Iterator[Submission]:
     """The right answers, none, and what happens to real submissions."""
     questions = of_block(stem)
     names = list(questions)
-    alone = [name for name in reversed(names) if not _needed(stem, name)]  # questions that no other builds on
+    alone = [name for name in reversed(names) if not any(name in needed(stem, other) for other in names)]
     stuck = alone[0]
     exits = next((name for name in alone if not questions[name].tensors), stuck)  # no kernel can, as no GPU's could
     ended = "Triton has no Import" if questions[exits].tensors else "the process ended"
-    every, nothing = frozenset(names), frozenset()
     plots = "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
-    yield Submission("all-right", solved(stem), nothing)
-    yield Submission("empty-stubs", released, every, "is not implemented yet")
-    yield Submission("plots", edited(stem, cell_in_front(plots)), nothing)
-    yield Submission("sys-exit", edited(stem, cell_in_front("import sys\nsys.exit()")), nothing)
+    yield Submission("all-right", solved(stem), {})
+    yield Submission("empty-stubs", released, dict.fromkeys(names, "is not implemented yet"))
+    yield Submission("plots", edited(stem, cell_in_front(plots)), {})
+    yield Submission("sys-exit", edited(stem, cell_in_front("import sys\nsys.exit()")), {})
     leaves, loops = first_line(exits, "import os; os._exit(0)"), first_line(stuck, "while True: pass")
-    yield Submission("exits-in-answer", edited(stem, leaves), frozenset({exits}), ended)
-    yield Submission("loops-for-ever", edited(stem, loops), frozenset({stuck}), "a loop that never ends")
-    yield Submission("deleted-check", edited(stem, without_check(names[0])), nothing)
-    yield Submission("unreadable", "{ this is no notebook", every, graded=False)
-
-
-def _needed(stem: str, name: str) -> bool:
-    """True if another question of the block builds on this one."""
-    return any(name in exercise.needs for exercise in compose.exercises(stem) if exercise.name != name)
+    yield Submission("exits-in-answer", edited(stem, leaves), {exits: ended})
+    yield Submission("loops-for-ever", edited(stem, loops), {stuck: "a loop that never ends"})
+    yield Submission("deleted-check", edited(stem, without_check(names[0])), {})
+    yield Submission("unreadable", "{ this is no notebook", {}, graded=False)
 
 
 def submissions(stem: str, released: NotebookNode) -> list[Submission]:
@@ -160,9 +181,9 @@ def verdict_problem(folder: Path, stem: str, submission: Submission) -> str:
     notebook = nbformat.read(folder / "autograded" / submission.student / stem / f"{stem}.ipynb", 4)
     checks = {compose.checked_question(cell): cell for cell in notebook.cells if compose.checked_question(cell)}
     lost = {name for name, cell in checks.items() if float(cell.outputs[0].data["text/plain"]) < compose.points(cell)}
-    dependent = {e.name for e in compose.exercises(stem) for name in submission.loses if name in e.needs}
-    if not submission.loses <= lost or lost - submission.loses - dependent:
-        return f"lost points in {sorted(lost)}, expected {sorted(submission.loses)}"
+    dependent = {name for name in checks if needed(stem, name) & submission.says.keys()}
+    if not submission.says.keys() <= lost or lost - submission.says.keys() - dependent:
+        return f"lost points in {sorted(lost)}, expected {sorted(submission.says)}"
     feedback = (folder / "feedback" / submission.student / stem / f"{stem}.html").read_text(encoding="utf-8")
     said = (
         feedback.replace("&#x27;", "'")
@@ -171,7 +192,8 @@ def verdict_problem(folder: Path, stem: str, submission: Submission) -> str:
         .replace("&gt;", ">")
         .replace("&amp;", "&")
     )
-    return "" if submission.says in said else f"the feedback does not say: {submission.says}"
+    unsaid = [words for words in submission.says.values() if words not in said]
+    return "" if not unsaid else f"the feedback does not say: {unsaid}"
 
 
 def grade_class(folder: Path, stem: str, console: Console) -> bool:
@@ -204,7 +226,8 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
         good = submission.graded == (not record.problem) and not problem
         fine = fine and good
         marks = f"{record.points:g}/{record.out_of:g}" if not record.problem else "–"
-        table.add_row(record.student, marks, "yes" if good else "NO", problem or record.problem or submission.says)
+        said = "\n".join(dict.fromkeys(submission.says.values()))
+        table.add_row(record.student, marks, "yes" if good else "NO", problem or record.problem or said)
     console.print(table)
     return fine
 
