@@ -14,9 +14,11 @@ from autograder.kill_matrix import wrong_answer
 from solutions import lstm as reference
 
 SEEDS = 50
+KERNEL_SEEDS = 12  # a kernel takes up to 0.3 s a draw in Triton's interpreter
 FEW_SEEDS = (0, 1, 2)
 QUESTIONS = [(stem, name) for stem in blocks.stems() for name in question.of_block(stem)]
 MISTAKES = [(stem, name, mistake) for stem, name in QUESTIONS for mistake in question.of_block(stem)[name].mistakes]
+FIRST_QUESTIONS = [(stem, next(iter(question.of_block(stem)))) for stem in blocks.stems()]
 SHOWN = 0.005  # points are rounded to cents
 
 
@@ -93,8 +95,9 @@ def module_from(source: str, folder: Path) -> dict:
 
 @pytest.mark.parametrize(("stem", "name"), QUESTIONS)
 def test_the_reference_gets_full_marks_whatever_the_seed(stem, name):
-    answer = right_answer(question.of_block(stem)[name])
-    for seed in range(SEEDS):
+    asked = question.of_block(stem)[name]
+    answer = right_answer(asked)
+    for seed in range(KERNEL_SEEDS if asked.tensors else SEEDS):
         verdict = verdict_on(stem, name, answer, seed, mistakes={})  # which need not be computed here
         assert verdict.points == verdict.out_of, f"seed {seed}: {verdict}"
 
@@ -115,16 +118,17 @@ def test_an_answer_under_another_name_is_asked_for_by_name(stem, name):
 
 
 @pytest.mark.parametrize(("stem", "name", "mistake"), MISTAKES)
-def test_every_mistake_loses_marks_and_is_named(stem, name, mistake):
+def test_every_mistake_loses_marks_and_is_named_without_a_word_of_hidden_numbers(stem, name, mistake):
     asked = question.of_block(stem)[name]
     verdicts = [verdict_on(stem, name, wrong_answer(asked, mistake), seed) for seed in FEW_SEEDS]
     for seed, verdict in zip(FEW_SEEDS, verdicts, strict=True):
         assert verdict.points < verdict.out_of - SHOWN, f"seed {seed}: {verdict}"
         assert verdict.mistake == asked.mistakes[mistake].message, f"seed {seed}: {verdict}"
+        assert not any("expected" in step.message and "shape" not in step.message for step in verdict.steps)
     assert len({verdict.points for verdict in verdicts}) == 1, "two students pay differently for one mistake"
 
 
-@pytest.mark.parametrize(("stem", "name"), QUESTIONS)
+@pytest.mark.parametrize(("stem", "name"), FIRST_QUESTIONS)
 def test_the_page_of_the_matrix_says_what_the_grader_does(stem, name):
     asked = question.of_block(stem)[name]
     entries = list(kill_matrix.of_question(stem, asked, FEW_SEEDS))
@@ -171,14 +175,6 @@ def test_no_two_mistakes_share_a_message(stem, name):
 def test_no_known_mistake_crashes_where_it_should_answer(stem, name):
     for case in task_of(question.of_block(stem)[name], points_of(stem)[name], 0).cases:
         assert [mistake for mistake, outputs in case.mistakes.items() if not outputs] == []
-
-
-@pytest.mark.parametrize(("stem", "name"), QUESTIONS)
-def test_the_grader_tells_a_student_nothing_about_its_hidden_numbers(stem, name):
-    asked = question.of_block(stem)[name]
-    for mistake in asked.mistakes:
-        verdict = verdict_on(stem, name, wrong_answer(asked, mistake), 0)
-        assert not any("expected" in step.message and "shape" not in step.message for step in verdict.steps)
 
 
 # right by another way: the LSTM
