@@ -19,6 +19,7 @@ import kernels
 import solutions
 from autograder import cases
 from kernels import INTERPRETED
+from tests import windows
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
 LONG = 131  # of one axis at a time
@@ -64,7 +65,9 @@ def twins() -> dict[str, Twin]:
 
 
 def settings(forward: Callable[..., Any]) -> list[dict[str, object]]:
-    """Every combination of the choices of the function's Literal parameters."""
+    """Every combination of the choices of the function's Literal parameters, or the settings of its window."""
+    if forward.__name__ in windows.SETTINGS:
+        return list(windows.SETTINGS[forward.__name__])
     choices = cases.literals(forward)
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
@@ -81,14 +84,23 @@ def sizes(forward: Callable[..., Any]) -> dict[str, dict[str, int]]:
         **{f"long {name}": {**{n: 3 + 2 * k for k, n in enumerate(names)}, name: LONG} for name in names},
         "all longer": {name: longer + 2 * k for k, name in enumerate(names)},
     }
-    most = largest(forward)
-    return {label: {n: min(size, most.get(n, size)) for n, size in tried.items()} for label, tried in wanted.items()}
+    most, least = largest(forward), shortest(forward)
+    return {
+        label: {n: max(min(size, most.get(n, size)), least.get(n, 1)) for n, size in tried.items()}
+        for label, tried in wanted.items()
+    }
 
 
 def largest(forward: Callable[..., Any]) -> dict[str, int]:
     """The longest axes that the kernel of a function takes, by name: LARGEST of its module, where it has limits."""
     modules = [twin.module for twin in twins().values() if twin.forward is forward]
-    return {name: size for module in modules for name, size in getattr(module, "LARGEST", {}).items()}
+    limits = {name: size for module in modules for name, size in getattr(module, "LARGEST", {}).items()}
+    return windows.LONGEST | limits
+
+
+def shortest(forward: Callable[..., Any]) -> dict[str, int]:
+    """The shortest axes that a window fits into, by name."""
+    return windows.SHORTEST if forward.__name__ in windows.SETTINGS else {}
 
 
 def axes(forward: Callable[..., Any]) -> list[str]:

@@ -21,11 +21,13 @@ import solutions
 from autograder import cases
 from solutions import losses
 from solutions.activations import sigmoid
+from tests import windows
 from tests.tolerances import GRADIENT_ERROR, relative_error
 
 Array = np.ndarray
 
 LOOPED = {"layers": 3, "time": 5}  # axes that the reference walks along in Python: each step costs time
+WINDOWED = {**windows.LONGEST, "height": 7, "width": 6}  # axes of a window, and those that it must fit into
 
 # Arguments of a layer that must lie between 0 and 1: there the sigmoid of what is drawn takes its place.
 BETWEEN_0_AND_1 = {
@@ -57,14 +59,18 @@ LAYERS = {name: Layer(FORWARD[name], BACKWARD[name]) for name in FORWARD if name
 
 
 def settings(function: Callable) -> list[dict[str, object]]:
-    """Every combination of the choices of the function's Literal parameters."""
+    """Every combination of the choices of the function's Literal parameters, or the settings of its window."""
+    if function.__name__ in windows.SETTINGS:
+        return list(windows.SETTINGS[function.__name__])
     choices = cases.literals(function)
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
 
 def drawn(function: Callable, rng: np.random.Generator, **options) -> dict[str, object]:
     """Inputs from the annotations, where the layer takes them."""
-    inputs = cases.draw(function, rng, **options)
+    axes = " ".join(cases.shapes(function).values()).split()
+    fixed = {axis: size for axis, size in WINDOWED.items() if axis in axes}
+    inputs = cases.draw(function, rng, sizes=fixed | options.get("sizes", {}))
     return inputs | {name: sigmoid(inputs[name]) for name in BETWEEN_0_AND_1.get(function, ())}
 
 
