@@ -9,8 +9,6 @@ from jaxtyping import Float, Int
 
 Array = np.ndarray
 
-BLOCK = 1 << 16  # numbers that max-pooling works on at a time: they fit into the cache
-
 
 def conv_output_size(
     size: int, window: int, stride: int = 1, padding: int = 0, dilation: int = 1
@@ -73,15 +71,11 @@ def _pad(x: Array, padding: int, value: float = 0.0) -> Array:
 
 def _windows(padded: Array, k_h: int, k_w: int, stride: int, dilation: int) -> Array:
     """View each pixel of each window: (..., k_h, k_w, out_h, out_w), without a copy."""
-    *leading, height, width = padded.shape
-    out_h = conv_output_size(height, k_h, stride, 0, dilation)
-    out_w = conv_output_size(width, k_w, stride, 0, dilation)
-    *outer, row, col = padded.strides
-    return np.lib.stride_tricks.as_strided(
-        padded,
-        (*leading, k_h, k_w, out_h, out_w),
-        (*outer, dilation * row, dilation * col, stride * row, stride * col),
-    )
+    spans = dilation * (k_h - 1) + 1, dilation * (k_w - 1) + 1
+    view = np.lib.stride_tricks.sliding_window_view
+    windows = view(padded, spans, axis=(-2, -1), writeable=True)  # for col2im
+    windows = windows[..., ::stride, ::stride, ::dilation, ::dilation]
+    return np.moveaxis(windows, (-2, -1), (-4, -3))
 
 
 def im2col(
@@ -312,7 +306,7 @@ def max_pool_forward(
         x.reshape(-1, height, width),
         np.empty((len(x) * channels, out_h, out_w), x.dtype),
     )
-    step = max(1, BLOCK // (height * width))
+    step = max(1, 65_536 // (height * width))  # maps that fit into the cache at a time
     high = np.empty((step, out_h, width), x.dtype)  # used again and again
     for at in range(0, len(maps), step):
         some = high[: len(maps) - at]

@@ -66,8 +66,8 @@ def twins() -> dict[str, Twin]:
 
 def settings(forward: Callable[..., Any]) -> list[dict[str, object]]:
     """Every combination of the choices of the function's Literal parameters, or the settings of its window."""
-    if forward.__name__ in windows.SETTINGS:
-        return list(windows.SETTINGS[forward.__name__])
+    if forward.__name__ in windows.FOR_KERNELS:
+        return list(windows.FOR_KERNELS[forward.__name__])
     choices = cases.literals(forward)
     return [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
 
@@ -78,10 +78,11 @@ def sizes(forward: Callable[..., Any]) -> dict[str, dict[str, int]]:
     ranks = [len(text.split()) + text.count("*shape") for text in cases.shapes(forward).values()]
     longer = max(3, round(NUMBERS ** (1 / max(ranks, default=1))))
     longer += 1 - longer % 2
+    long = windows.LONG if forward.__name__ in windows.SETTINGS else LONG
     wanted = {
         "all of size one": dict.fromkeys(names, 1),
         "small": {name: 3 + 2 * k for k, name in enumerate(names)},
-        **{f"long {name}": {**{n: 3 + 2 * k for k, n in enumerate(names)}, name: LONG} for name in names},
+        **{f"long {name}": {**{n: 3 + 2 * k for k, n in enumerate(names)}, name: long} for name in names},
         "all longer": {name: longer + 2 * k for k, name in enumerate(names)},
     }
     most, least = largest(forward), shortest(forward)

@@ -131,9 +131,9 @@ def test_convolution_equals_that_of_torch(moves, rng):
 
 
 @each_move
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("groups", [1, 2])
 def test_a_grouped_convolution_equals_that_of_torch(moves, groups, rng):
-    x, W, b = rng.standard_normal((3, groups, 5, 11, 9)), rng.standard_normal((groups, 6, 5, 3, 2)), None
+    x, W = rng.standard_normal((3, groups, 5, 11, 9)), rng.standard_normal((groups, 6, 5, 3, 2))
     b = rng.standard_normal((groups, 6))
     out, cache = cnn.grouped_conv2d_forward(x, W, b, *moves)
     dout = rng.standard_normal(out.shape)
@@ -223,12 +223,10 @@ def test_max_pooling_equals_that_of_torch_ties_included(images, pool, rng):
     assert_same_as_torch(out, [cnn.max_pool_backward(dout, cache)], right, inputs, dout)
 
 
-def test_max_pooling_of_many_large_maps_goes_through_all_of_its_blocks(rng, monkeypatch):
-    x = rng.standard_normal((3, 7, 11, 9))
-    whole, _ = cnn.max_pool_forward(x, 3, 2, 1)
-    for numbers in (1, 2 * 99, 5 * 99):
-        monkeypatch.setattr(cnn, "BLOCK", numbers)
-        np.testing.assert_array_equal(cnn.max_pool_forward(x, 3, 2, 1)[0], whole)
+def test_max_pooling_of_many_large_maps_equals_that_of_torch(rng):
+    x = rng.standard_normal((3, 7, 131, 67))  # worked on in blocks of seven maps
+    right = functional.max_pool2d(torch.tensor(x), 3, 2, 1)
+    np.testing.assert_array_equal(cnn.max_pool_forward(x, 3, 2, 1)[0], right.numpy())
 
 
 def test_minus_infinity_in_an_image_is_chosen_before_the_margin(rng):

@@ -27,7 +27,6 @@ from tests.tolerances import GRADIENT_ERROR, relative_error
 Array = np.ndarray
 
 LOOPED = {"layers": 3, "time": 5}  # axes that the reference walks along in Python: each step costs time
-WINDOWED = {**windows.LONGEST, "height": 7, "width": 6}  # axes of a window, and those that it must fit into
 
 # Arguments of a layer that must lie between 0 and 1: there the sigmoid of what is drawn takes its place.
 BETWEEN_0_AND_1 = {
@@ -69,7 +68,8 @@ def settings(function: Callable) -> list[dict[str, object]]:
 def drawn(function: Callable, rng: np.random.Generator, **options) -> dict[str, object]:
     """Inputs from the annotations, where the layer takes them."""
     axes = " ".join(cases.shapes(function).values()).split()
-    fixed = {axis: size for axis, size in WINDOWED.items() if axis in axes}
+    known = windows.SMALL if function.__name__ in windows.SETTINGS else {}
+    fixed = {axis: size for axis, size in known.items() if axis in axes}
     inputs = cases.draw(function, rng, sizes=fixed | options.get("sizes", {}))
     return inputs | {name: sigmoid(inputs[name]) for name in BETWEEN_0_AND_1.get(function, ())}
 

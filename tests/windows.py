@@ -3,6 +3,10 @@
 # Axes that must fit into others, and the axes that they fit into: (longest of these, shortest of those).
 LONGEST = {"k_h": 3, "k_w": 2}
 SHORTEST = {"height": 5, "width": 5}
+# Few numbers, for central differences.
+SMALL = {"batch": 2, "groups": 2, "c_in": 5, "channels": 5, "c_out": 6, "height": 7, "width": 8, "k_h": 3, "k_w": 4}
+# What one axis at a time is lengthened to for a kernel: an image has four, and the interpreter is slow.
+LONG = 41
 
 MOVES = (
     {"stride": 1, "padding": 0, "dilation": 1},
@@ -23,3 +27,6 @@ SETTINGS: dict[str, tuple[dict[str, object], ...]] = {
     "max_pool_forward": POOLS,
     "avg_pool_forward": POOLS,
 }
+
+# A kernel runs in the interpreter: fewer will do.
+FOR_KERNELS = {"conv2d_forward": MOVES[1:], "max_pool_forward": POOLS[:2]}
