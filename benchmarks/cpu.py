@@ -74,10 +74,44 @@ def lstm_parts(x, h_0, c_0, W_x, W_h, b) -> dict[str, Call]:
     }
 
 
+def conv2d_inputs(window: int) -> Inputs:
+    """Images, square filters of this width, biases."""
+
+    def inputs(rng, batch, c_in, side, c_out) -> tuple[Array, ...]:
+        W = rng.standard_normal((c_out, c_in, window, window)) / (c_in * window**2) ** 0.5
+        return rng.standard_normal((batch, c_in, side, side)), W, rng.standard_normal(c_out)
+
+    return inputs
+
+
 OPERATIONS = (
-    Operation("conv2d 3×3", "cnn.conv2d_forward", 1.4, {"batch": 8, "c_in": 64, "side": 56, "c_out": 64}),
-    Operation("conv2d 7×7, stride 2", "cnn.conv2d_forward", 0.7, {"batch": 8, "c_in": 3, "side": 224, "c_out": 64}),
-    Operation("max-pool 3×3, stride 2", "cnn.max_pool_forward", 0.2, {"batch": 8, "channels": 64, "side": 112}),
+    Operation(
+        "conv2d 3×3",
+        "cnn.conv2d_forward",
+        1.4,
+        {"batch": 8, "c_in": 64, "side": 56, "c_out": 64},
+        conv2d_inputs(3),
+        lambda x, W, b: lambda: torch.nn.functional.conv2d(x, W, b, padding=1),
+        {"padding": 1},
+    ),
+    Operation(
+        "conv2d 7×7, stride 2",
+        "cnn.conv2d_forward",
+        0.7,
+        {"batch": 8, "c_in": 3, "side": 224, "c_out": 64},
+        conv2d_inputs(7),
+        lambda x, W, b: lambda: torch.nn.functional.conv2d(x, W, b, stride=2, padding=3),
+        {"stride": 2, "padding": 3},
+    ),
+    Operation(
+        "max-pool 3×3, stride 2",
+        "cnn.max_pool_forward",
+        0.2,
+        {"batch": 8, "channels": 64, "side": 112},
+        lambda rng, batch, channels, side: (rng.standard_normal((batch, channels, side, side)),),
+        lambda x: lambda: torch.nn.functional.max_pool2d(x, 3, 2, 1),
+        {"window": 3, "stride": 2, "padding": 1},
+    ),
     Operation("batch norm", "batch_norm.batch_norm_forward", 0.6, {"batch": 32, "channels": 64, "side": 28}),
     Operation(
         "LSTM sequence",

@@ -108,6 +108,16 @@ def lstm_of_cudnn(x, h_0, c_0, W_x, W_h, b) -> Call:
     return call
 
 
+def conv2d_inputs(generator, dtype, batch, c_in, side, c_out) -> tuple[Tensor, ...]:
+    W = normal(generator, dtype, c_out, c_in, 3, 3) / (9 * c_in) ** 0.5
+    return normal(generator, dtype, batch, c_in, side, side), W, normal(generator, dtype, c_out)
+
+
+def conv2d_channels_last(x, W, b) -> Call:
+    x, W = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, W))
+    return lambda: torch.nn.functional.conv2d(x, W, b, padding=1)
+
+
 CASES = (
     Case(
         "GELU and bias, fused",
@@ -136,9 +146,29 @@ CASES = (
         gradient=True,
     ),
     Case("batch norm and ReLU", "batch_norm.batch_norm_forward", {"eager": 1.5, "compile": 0.95, "roofline": 0.75}),
-    Case("conv2d", "cnn.conv2d_forward", {"cuDNN, channels last": 0.85, "compile": 0.85, "roofline": 0.65}),
+    Case(
+        "conv2d",
+        "cnn.conv2d_forward",
+        {"cuDNN, channels last": 0.85, "compile": 0.85, "roofline": 0.65},
+        {"batch": 32, "c_in": 128, "side": 56, "c_out": 128},
+        {"batch": 2, "c_in": 3, "side": 7, "c_out": 5},
+        inputs=conv2d_inputs,
+        eager=lambda x, W, b, padding: torch.nn.functional.conv2d(x, W, b, padding=padding),
+        others={"cuDNN, channels last": conv2d_channels_last},
+        options={"padding": 1},
+        operations=lambda batch, c_in, side, c_out: 2.0 * batch * side**2 * c_out * c_in * 9,
+    ),
     Case("depthwise 3×3", "residual.depthwise_forward", {"eager": 1.2, "compile": 1.2, "roofline": 0.75}),
-    Case("max-pool", "cnn.max_pool_forward", {"eager": 1.5, "compile": 0.95, "roofline": 0.75}),
+    Case(
+        "max-pool",
+        "cnn.max_pool_forward",
+        {"eager": 1.5, "compile": 0.95, "roofline": 0.75},
+        {"batch": 64, "channels": 64, "side": 112},
+        {"batch": 2, "channels": 3, "side": 7},
+        inputs=lambda generator, dtype, batch, channels, side: (normal(generator, dtype, batch, channels, side, side),),
+        eager=lambda x, window, stride, padding: torch.nn.functional.max_pool2d(x, window, stride, padding),
+        options={"window": 3, "stride": 2, "padding": 1},
+    ),
     Case(
         "LSTM step",
         "lstm.lstm_step_forward",
