@@ -71,7 +71,7 @@ def conv2d(x, W, b, stride=1, padding=0, dilation=1):
     conv2d_kernel[grid](
         x, W, b, out,
         batch, c_in, height, width, c_out, out_h, out_w, stride, padding, dilation,
-        K_H=k_h, K_W=k_w, BLOCK_C=64, BLOCK_P=128, BLOCK_K=32,
+        K_H=k_h, K_W=k_w, BLOCK_C=64, BLOCK_P=128, BLOCK_K=32, num_warps=8,
     )  # fmt: skip
     return out
 
