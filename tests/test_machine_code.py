@@ -22,6 +22,8 @@ FEW_ROWS = "its tiles have 16 rows: a sequence is a chain of steps, and a step o
 NO_WGMMA: dict[str, str] = {
     "lstm_sequence.lstm_sequence_kernel": FEW_ROWS,
     "lstm_sequence.lstm_sequence_backward_kernel": FEW_ROWS,
+    "rnn_sequence.rnn_sequence_kernel": FEW_ROWS,
+    "rnn_sequence.rnn_sequence_backward_kernel": FEW_ROWS,
 }
 
 # Kernels without dots that do not read 16 bytes at a time where sizes are multiples of 16, and why.
