@@ -10,13 +10,6 @@ from kernels.lstm import _sigmoid, _tanh  # noqa: F401  _tanh calls _sigmoid
 
 
 @triton.jit
-def _slope_of_tanh(a):
-    """Give 1 - tanh(a)^2 without the difference, of which little would be left where tanh is rounded to nearly 1."""
-    z = tl.exp(-2.0 * tl.abs(a))
-    return 4.0 * z / ((1.0 + z) * (1.0 + z))
-
-
-@triton.jit
 def rnn_step_kernel(
     x_ptr, h_ptr, W_x_ptr, W_h_ptr, b_ptr, h_t_ptr, slope_ptr, batch, d_in, d_h, x_stride, h_stride,
     BLOCK_B: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -47,7 +40,8 @@ def rnn_step_kernel(
     mask = (rows < batch) & (cols < d_h)
     tl.store(h_t_ptr + rows * d_h + cols, _tanh(a), mask=mask)
     if slope_ptr is not None:
-        tl.store(slope_ptr + rows * d_h + cols, _slope_of_tanh(a), mask=mask)
+        z = tl.exp(-2.0 * tl.abs(a))  # 1 - tanh^2 without the difference, of which rounding would leave little
+        tl.store(slope_ptr + rows * d_h + cols, 4.0 * z / ((1.0 + z) * (1.0 + z)), mask=mask)
 
 
 def rnn_step(x, h, W_x, W_h, b, slope=None):

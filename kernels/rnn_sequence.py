@@ -12,11 +12,17 @@ from torch.autograd.function import once_differentiable
 from kernels.arguments import check_tensors, want_gradients
 from kernels.lstm import _sigmoid, _tanh  # noqa: F401  _tanh calls _sigmoid
 from kernels.lstm_sequence import ROWS
-from kernels.rnn import _slope_of_tanh
 
 # The largest d_h in float32, where W_h takes 64 KiB of the shared memory of a processor of the GPU, and 99 KiB are
 # the least that one has since 2020. In 16 bits d_h may be twice as large: 128 KiB, for the A100 and the H100.
 LARGEST = {"d_h": 128}
+
+
+@triton.jit
+def _slope_of_tanh(a):
+    """Give 1 - tanh(a)^2 without the difference, of which little would be left where tanh is rounded to nearly 1."""
+    z = tl.exp(-2.0 * tl.abs(a))
+    return 4.0 * z / ((1.0 + z) * (1.0 + z))
 
 
 @triton.jit
