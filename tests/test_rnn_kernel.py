@@ -1,11 +1,16 @@
 """The Elman step and the whole sequence in one launch: what the tests of all kernels leave open."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
+from autograder import check, judge, question
 from kernels import INTERPRETED, checker
+from kernels import rnn as kernels
 from kernels.lstm_sequence import ROWS
 from kernels.rnn import rnn_step_forward
 from kernels.rnn_sequence import LARGEST, rnn_forward
@@ -141,3 +146,64 @@ def test_an_argument_that_does_not_fit_is_named(index, change, message, rng):
     tensors[index] = change(tensors[index])
     with pytest.raises(ValueError, match=message):
         rnn_forward(*tensors)
+
+
+# What a student's kernel is told
+
+
+def verdict_on(folder, *edits):
+    """Judge the reference kernel with pieces of its source replaced."""
+    source = Path(kernels.__file__).read_text(encoding="utf-8")
+    for old, new in edits:
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    file = folder / "answer.py"
+    file.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("answer", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    asked = question.of_block("rnn")["rnn_step_kernel"]
+    return judge.judge(asked, 10.0, 5, lambda call: check.perform(vars(module), call))
+
+
+X_MASK, W_X_MASK = "(rows < batch) & (k[None, :] < d_in)", "(k[:, None] < d_in) & (cols < d_h)"
+H_MASK, W_H_MASK = "(rows < batch) & (k[None, :] < d_h)", "(k[:, None] < d_h) & (cols < d_h)"
+BIAS = "    a += tl.load(b_ptr + cols, mask=cols < d_h, other=0.0)\n"
+DOT = '        a = tl.dot({}, W_{}, a, input_precision="tf32")\n'
+
+
+def in_every_block(product):
+    dot = DOT.format(product, product)
+    return dot, f"{dot}    {BIAS}"
+
+
+@interpreted
+@pytest.mark.parametrize(
+    ("edits", "mistake"),
+    [
+        ([(X_MASK, "rows < batch"), (W_X_MASK, "cols < d_h")], "inner axis unmasked"),
+        ([(H_MASK, "rows < batch"), (W_H_MASK, "cols < d_h")], "inner axis unmasked"),
+        ([(W_X_MASK, "cols < d_h"), (W_H_MASK, "cols < d_h")], "inner axis unmasked"),
+        ([(BIAS, ""), in_every_block("x"), in_every_block("h")], "bias in every block"),
+        ([in_every_block("x"), in_every_block("h")], "bias once more"),
+        ([(BIAS, "")], "no bias"),
+    ],
+)
+def test_a_slip_in_the_kernel_is_named(edits, mistake, tmp_path):
+    verdict = verdict_on(tmp_path, *edits)
+    assert verdict.points < verdict.out_of
+    assert verdict.mistake == question.of_block("rnn")["rnn_step_kernel"].mistakes[mistake].message
+
+
+@interpreted
+def test_a_missing_mask_along_k_in_one_factor_is_still_seen(tmp_path):
+    verdict = verdict_on(tmp_path, (X_MASK, "rows < batch"))
+    (memory,) = [step for step in verdict.steps if "stays in bounds" in step.title]
+    assert memory.message.startswith("load out of bounds in program")
+    assert 0 < verdict.points < verdict.out_of
+
+
+@interpreted
+def test_the_kernel_itself_is_right(tmp_path):
+    verdict = verdict_on(tmp_path)
+    assert verdict.points == verdict.out_of, verdict
