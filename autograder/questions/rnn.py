@@ -15,6 +15,8 @@ from autograder.questions.lstm import EXP_TANH, WHERE, calling
 from solutions.rnn import (
     explain_lag_curves,
     gradient_norm_by_lag,
+    many_to_many_backward,
+    many_to_many_forward,
     rnn_backward,
     rnn_forward,
     rnn_step_backward,
@@ -281,6 +283,70 @@ BPTT = Question(
         "a batch of one": sized(rnn_forward, batch=1, time=5, d_in=3, d_h=7),
         "a state of zeros": with_inputs(sized(rnn_forward, batch=6, time=5, d_in=3, d_h=7), h_0=0.0),
     },
+    forbid=TORCH,
+)
+
+# --- what is read out -------------------------------------------------------------------------------------------
+
+
+def read_out(batch: int, time: int) -> Draw:
+    return sized(many_to_many_forward, batch=batch, time=time, d_in=3, d_h=7, d_out=6)
+
+
+def read_out_slip(message: str, *edits: tuple[str, str]) -> Mistake:
+    return backward_slip(message, many_to_many_forward, many_to_many_backward, *edits)
+
+
+def mistakes_of_the_walk() -> dict[str, Mistake]:
+    """What is read out is right, but the walk through time, of an earlier question, makes a known mistake."""
+    return {
+        f"walk: {name}": Mistake(
+            f"W_y and b_y may be right, but rnn_backward is not, so mend that one first: {mistake.message}",
+            (many_to_many_forward, calling(many_to_many_backward, rnn_backward=mistake.functions[1])),
+        )
+        for name, mistake in BPTT.mistakes.items()
+        if name != "dh of the loss lost"  # gives what "many to one" gives
+    }
+
+
+PRODUCT = "np.tensordot(h, dlogits, axes=([0, 1], [0, 1]))"
+SENT = "rnn_backward(dlogits @ W_y.T, cache)"
+
+READ_OUT = Question(
+    name="many_to_many_backward",
+    reference=(many_to_many_forward, many_to_many_backward),
+    outputs=("dx", "dh_0", "dW_x", "dW_h", "db", "dW_y", "db_y"),
+    draws={"5 steps": read_out(3, 5), "4 steps": read_out(5, 4), "3 steps": read_out(4, 3)},
+    mistakes={
+        "last step only": read_out_slip(
+            "dW_y and db_y are those of the last step: W_y and b_y read out every state, so sum over time as well",
+            (PRODUCT, "h[:, -1].T @ dlogits[:, -1]"),
+            ("dlogits.sum(axis=(0, 1))", "dlogits[:, -1].sum(axis=0)"),
+        ),
+        "many to one": read_out_slip(
+            "only the last state gets a gradient from the loss, as in a many-to-one network; here every step is read "
+            "out, so every h_t gets its dlogits @ W_y.T. (If you send them all, rnn_backward loses them: check it)",
+            (SENT, "rnn_backward(dlogits @ W_y.T * (np.arange(h.shape[1]) == h.shape[1] - 1)[:, None], cache)"),
+        ),
+        "states one step early": read_out_slip(
+            "dW_y is one step off: the logits of step t are read out of h_t, and yours pairs their gradient with the "
+            "state before it",
+            (PRODUCT, "np.tensordot(h[:, :-1], dlogits[:, 1:], axes=([0, 1], [0, 1]))"),
+        ),
+        "mean over time": read_out_slip(
+            "dW_y and db_y are sums over time, yours are means: whether to divide by the number of steps is for the "
+            "loss to say, and dlogits has it in it already",
+            (PRODUCT, f"{PRODUCT} / h.shape[1]"),
+            ("dlogits.sum(axis=(0, 1))", "dlogits.sum(axis=0).mean(axis=0)"),
+        ),
+        "slope twice": read_out_slip(
+            "logits are a plain linear function of h_t: no slope stands between dlogits @ W_y.T and h_t. The slope "
+            "1 - h_t**2 comes after, inside of the step's way back",
+            (SENT, "rnn_backward(dlogits @ W_y.T * (1 - h**2), cache)"),
+        ),
+        **mistakes_of_the_walk(),
+    },
+    edges={"a sequence of one step": read_out(5, 1), "a batch of one": read_out(1, 5)},
     forbid=TORCH,
 )
 
@@ -763,4 +829,4 @@ KERNEL = Question(
     moves=bytes_of_step,
 )
 
-QUESTIONS = (STEP, SEQUENCE, STEP_BACKWARD, BPTT, TRUNCATED, LAGS, SAMPLE, TREE, EXPLAIN, KERNEL)
+QUESTIONS = (STEP, SEQUENCE, STEP_BACKWARD, BPTT, READ_OUT, TRUNCATED, LAGS, SAMPLE, TREE, EXPLAIN, KERNEL)
