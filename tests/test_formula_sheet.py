@@ -85,6 +85,7 @@ SECTIONS = (
             r"f(x) = max(0, x)": "formula-activations-relu",
         },
     ),
+    Section("002", "### Recurrence", "### Recursion", {}),  # in words: no formula
     Section(
         "004",
         "Loss Functions",
@@ -105,6 +106,15 @@ SECTIONS = (
             r"\text{softmax}(z_k) =": "formula-activations-softmax",
             "relu(z) = max(0, z)": "formula-activations-relu",
             "tanh(z) =": "formula-activations-sigmoid",
+        },
+    ),
+    Section(
+        "004",
+        "Simple RNN",
+        "LSTM Gates",
+        {
+            r"s_t = \tanh(U\,x_t + W\,s_{t-1})": "formula-rnn-step",
+            r"o_t = \text{softmax}(V\,s_t)": "formula-rnn-output",
         },
     ),
     Section(
