@@ -279,17 +279,17 @@ def _check_pool_padding(window: int, padding: int) -> None:
         raise ValueError(f"expected padding of at most half a window, got {got}")
 
 
-def _keep_largest_rows(out: Array, x: Array, stride: int, padding: int, window: int):
-    """Fill each row of out with the largest numbers of its window of rows of x."""
-    places, size = out.shape[-2], x.shape[-2]
-    out[...] = -np.inf
-    for i in range(window):  # row o of out sees row stride * o + i - padding of x
-        first = max(0, -((i - padding) // stride))
-        last = min(places, (size - 1 + padding - i) // stride + 1)
-        start = stride * first + i - padding
-        rows = x[..., start : start + stride * (last - first) : stride, :]
-        kept = out[..., first:last, :]
-        np.maximum(kept, rows, out=kept)
+def _largest_ahead(numbers: Array, step: int, count: int, out: Array) -> Array:
+    """Return the largest of each number and the count - 1 that follow it step apart.
+
+    Axes do not matter: NumPy is quickest on one long run. The last numbers that come
+    back mean nothing, since too few follow.
+    """
+    largest = run = numbers.reshape(-1)
+    for i in range(1, count):
+        end = run.size - i * step
+        largest = np.maximum(largest[:end], run[i * step :], out=out.reshape(-1)[:end])
+    return out if count > 1 else numbers
 
 
 def max_pool_forward(
@@ -303,21 +303,21 @@ def max_pool_forward(
     Eq. max-pool. The margin counts as minus infinity, so it is never chosen.
     """
     _check_pool_padding(window, padding)
-    batch, channels, height, width = x.shape
+    *leading, height, width = x.shape
     out_h = conv_output_size(height, window, stride, padding)
     out_w = conv_output_size(width, window, stride, padding)
-    maps, out = (
-        x.reshape(-1, height, width),
-        np.empty((len(x) * channels, out_h, out_w), x.dtype),
-    )
-    step = max(1, 65_536 // (height * width))  # maps that fit into the cache at a time
-    high = np.empty((step, out_h, width), x.dtype)  # used again and again
+    maps = x.reshape(-1, height, width)
+    out = np.empty((len(maps), out_h, out_w), x.dtype)
+    step = 1 + 65_536 // (height * width)  # maps that fit into the cache at a time
+    padded = _pad(np.empty_like(maps[:step]), padding, -np.inf)
+    high, best = np.empty_like(padded), np.empty_like(padded)  # used again and again
     for at in range(0, len(maps), step):
-        some = high[: len(maps) - at]
-        _keep_largest_rows(some, maps[at : at + step], stride, padding, window)
-        turned = out[at : at + step].swapaxes(1, 2)
-        _keep_largest_rows(turned, some.swapaxes(1, 2), stride, padding, window)
-    out = out.reshape(batch, channels, out_h, out_w)
+        some = maps[at : at + step]
+        padded[: len(some), padding:, padding:][:, :height, :width] = some
+        high = _largest_ahead(padded, padded.shape[2], window, high)  # now every pixel
+        best = _largest_ahead(high, 1, window, best)  # has the largest of its window
+        out[at : at + step] = best[: len(some), ::stride, ::stride][:, :out_h, :out_w]
+    out = out.reshape(*leading, out_h, out_w)
     return out, (x, out, window, stride, padding)
 
 

@@ -224,7 +224,7 @@ def test_max_pooling_equals_that_of_torch_ties_included(images, pool, rng):
 
 
 def test_max_pooling_of_many_large_maps_equals_that_of_torch(rng):
-    x = rng.standard_normal((3, 7, 131, 67))  # worked on in blocks of seven maps
+    x = rng.standard_normal((3, 7, 131, 67))  # in blocks of eight maps, the last one of five
     right = functional.max_pool2d(torch.tensor(x), 3, 2, 1)
     np.testing.assert_array_equal(cnn.max_pool_forward(x, 3, 2, 1)[0], right.numpy())
 
