@@ -119,6 +119,28 @@ SECTIONS = (
     ),
     Section(
         "004",
+        "Convolutional Neural Networks",
+        "• DepthwiseConv: one filter per input channel (MobileNet)",  # behind it, a formula about another subject
+        {
+            r"O = \left\lfloor": "formula-cnn-size",
+            r"\text{out}[f_o, r, c] =": "formula-cnn-conv2d",
+            "W = input size": "formula-cnn-size",
+            "Parameter count per Conv layer =": "formula-cnn-params",
+        },
+    ),
+    Section(
+        "004",
+        "CNN Output Size",
+        "Init Summary",
+        {
+            "O = ⌊(W−K+2P)/S⌋ + 1": "formula-cnn-size",
+            "Same padding: P = (K−1)/2": "formula-cnn-size",
+            "Valid padding: P = 0": "formula-cnn-size",
+            "Params = K² × C_in × C_out": "formula-cnn-params",
+        },
+    ),
+    Section(
+        "004",
         "LSTM Gates",
         "Attention Mechanism (seq2seq)",
         {

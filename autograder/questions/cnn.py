@@ -601,7 +601,7 @@ POINTWISE_CONV2D_FORWARD = Question(
             ("W @ x", "(W * np.eye(len(W))) @ x"),
         ),
         "transposed": pointwise_slip(
-            "W is used transposed: row o of W has the weights of output channel o", ("W @ x", "W.T @ x")
+            "W is used transposed: row f of W has the weights of output channel f", ("W @ x", "W.T @ x")
         ),
         "no bias": pointwise_slip("b, one number for each output channel, is never added", (" + b[:, None]", "")),
         "pixels mixed up": pointwise_slip(
