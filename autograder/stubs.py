@@ -1,6 +1,7 @@
 """Cut a solution function out of the reference: as a stub without its body, and whole, for the source notebook."""
 
 import ast
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def _shape(annotation: ast.expr | None) -> str | None:
         return " or ".join(f'"{ast.literal_eval(option)}"' for option in options)
     match annotation.slice:
         case ast.Tuple(elts=[_, ast.Constant(value=str(axes))]):
-            names = axes.split()
+            names = re.sub(r"[{}]", "", axes).split()  # {height} is the value of another argument
             if names == ["*shape"]:
                 return "any shape"
             return f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"

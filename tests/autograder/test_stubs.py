@@ -38,6 +38,10 @@ def test_annotations_become_shapes_in_the_docstring():
     assert "returns (batch, d_h), (batch, d_h), cache" in text
 
 
+def test_an_axis_as_long_as_an_argument_says_has_its_name():
+    assert "returns (c_in, height, width)" in stubs.stub("col2im")
+
+
 def test_a_choice_of_words_becomes_its_options_and_keeps_its_default():
     text = stubs.stub("gru_step_forward")
     assert '"after" or "before"' in text
