@@ -292,6 +292,25 @@ def _largest_ahead(numbers: Array, step: int, count: int, out: Array) -> Array:
     return out if count > 1 else numbers
 
 
+def _fill_with_largest(
+    out: Array, maps: Array, window: int, stride: int, padding: int
+) -> None:
+    """Fill out with the largest number of each window, a few maps at a time."""
+    (_, height, width), (_, out_h, out_w) = maps.shape, out.shape
+    step = 1 + 65_536 // (height * width)  # maps that fit into the cache
+    padded = _pad(np.empty_like(maps[:step]), padding, -np.inf)
+    high = np.empty_like(padded)  # the same arrays again and again
+    rows = np.empty((len(padded), out_h, padded.shape[2]), maps.dtype)
+    best = np.empty_like(rows)
+    for at in range(0, len(maps), step):
+        some = maps[at : at + step]
+        padded[: len(some), padding:, padding:][:, :height, :width] = some
+        high = _largest_ahead(padded, padded.shape[2], window, high)
+        rows[...] = high[:, ::stride][:, :out_h]
+        best = _largest_ahead(rows, 1, window, best)
+        out[at : at + step] = best[: len(some), :, ::stride][..., :out_w]
+
+
 def max_pool_forward(
     x: Float[Array, "batch channels height width"],
     window: int = 2,
@@ -303,21 +322,13 @@ def max_pool_forward(
     Eq. max-pool. The margin counts as minus infinity, so it is never chosen.
     """
     _check_pool_padding(window, padding)
-    *leading, height, width = x.shape
+    batch, channels, height, width = x.shape
     out_h = conv_output_size(height, window, stride, padding)
     out_w = conv_output_size(width, window, stride, padding)
-    maps = x.reshape(-1, height, width)
-    out = np.empty((len(maps), out_h, out_w), x.dtype)
-    step = 1 + 65_536 // (height * width)  # maps that fit into the cache at a time
-    padded = _pad(np.empty_like(maps[:step]), padding, -np.inf)
-    high, best = np.empty_like(padded), np.empty_like(padded)  # used again and again
-    for at in range(0, len(maps), step):
-        some = maps[at : at + step]
-        padded[: len(some), padding:, padding:][:, :height, :width] = some
-        high = _largest_ahead(padded, padded.shape[2], window, high)  # now every pixel
-        best = _largest_ahead(high, 1, window, best)  # has the largest of its window
-        out[at : at + step] = best[: len(some), ::stride, ::stride][:, :out_h, :out_w]
-    out = out.reshape(*leading, out_h, out_w)
+    out = np.empty((batch * channels, out_h, out_w), x.dtype)
+    maps = x.reshape(batch * channels, height, width)
+    _fill_with_largest(out, maps, window, stride, padding)
+    out = out.reshape(batch, channels, out_h, out_w)
     return out, (x, out, window, stride, padding)
 
 
