@@ -338,7 +338,8 @@ def test_the_page_names_every_operation_that_has_no_figures(monkeypatch):
     names = [operation.name for operation in cpu.OPERATIONS]
     assert "LSTM sequence" not in page.cpu_missing([CPU_RESULT])
     assert all(name in page.cpu_missing([CPU_RESULT]) for name in names if name != "LSTM sequence")
-    assert "Not timed yet, `make bench-cpu` does it: LSTM sequence" in page.cpu_missing([])
+    due = page.cpu_missing([]).partition("Not timed yet, `make bench-cpu` does it: ")[2]
+    assert "LSTM sequence" in due
 
 
 def test_the_page_shows_what_was_timed_on_a_gpu_and_what_could_not_be():
