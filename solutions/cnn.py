@@ -298,17 +298,17 @@ def _fill_with_largest(
     """Fill out with the largest number of each window, a few maps at a time."""
     (_, height, width), (_, out_h, out_w) = maps.shape, out.shape
     step = 1 + 65_536 // (height * width)  # maps that fit into the cache
-    padded = _pad(np.empty_like(maps[:step]), padding, -np.inf)
-    high = np.empty_like(padded)  # the same arrays again and again
-    rows = np.empty((len(padded), out_h, padded.shape[2]), maps.dtype)
-    best = np.empty_like(rows)
+    count = len(maps[:step])
+    tall = np.full((count, height + 2 * padding, width), -np.inf, maps.dtype)
+    wide = np.full((count, out_h, width + 2 * padding), -np.inf, maps.dtype)
+    high, best = np.empty_like(tall), np.empty_like(wide)  # used again and again
     for at in range(0, len(maps), step):
         some = maps[at : at + step]
-        padded[: len(some), padding:, padding:][:, :height, :width] = some
-        high = _largest_ahead(padded, padded.shape[2], window, high)
-        rows[...] = high[:, ::stride][:, :out_h]
-        best = _largest_ahead(rows, 1, window, best)
-        out[at : at + step] = best[: len(some), :, ::stride][..., :out_w]
+        tall[: len(some), padding : padding + height] = some
+        rows = _largest_ahead(tall, width, window, high)[:, ::stride][:, :out_h]
+        wide[..., padding : padding + width] = rows
+        columns = _largest_ahead(wide, 1, window, best)[: len(some), :, ::stride]
+        out[at : at + step] = columns[..., :out_w]
 
 
 def max_pool_forward(
