@@ -78,7 +78,7 @@ def sizes(forward: Callable[..., Any]) -> dict[str, dict[str, int]]:
     ranks = [len(text.split()) + text.count("*shape") for text in cases.shapes(forward).values()]
     longer = max(3, round(NUMBERS ** (1 / max(ranks, default=1))))
     longer += 1 - longer % 2
-    long = windows.LONG if forward.__name__ in windows.SETTINGS else LONG
+    long = windows.LONG if max(ranks, default=1) > 3 else LONG
     wanted = {
         "all of size one": dict.fromkeys(names, 1),
         "small": {name: 3 + 2 * k for k, name in enumerate(names)},

@@ -5,7 +5,7 @@ LONGEST = {"k_h": 3, "k_w": 2}
 SHORTEST = {"height": 5, "width": 5}
 # Few numbers, for central differences.
 SMALL = {"batch": 2, "groups": 2, "c_in": 5, "channels": 5, "c_out": 6, "height": 7, "width": 8, "k_h": 3, "k_w": 4}
-# What one axis at a time is lengthened to for a kernel: an image has four, and the interpreter is slow.
+# What one axis at a time is lengthened to for a kernel of four axes, such as an image has: the interpreter is slow.
 LONG = 41
 
 MOVES = (
