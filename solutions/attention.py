@@ -88,19 +88,25 @@ def image_regions(
     return features.reshape(batch, channels, height * width).swapaxes(1, 2)
 
 
-def attention_mask(
-    lengths: Int[Array, " batch"], queries: int, keys: int, causal: bool
-) -> Bool[Array, "batch queries keys"]:
-    """Say which keys each query may look at: no padding and, if causal, no future.
+def attention_weights(
+    S: Float[Array, "batch queries keys"],
+    lengths: Int[Array, " batch"],
+    causal: bool,
+) -> Float[Array, "batch queries keys"]:
+    """Turn scores into weights: none for padding and, if causal, none for the future.
 
-    A sequence has lengths[m] keys, then padding; query t sees keys 0 to t
-    (eq. attention-masks).
+    A sequence has lengths[m] keys, then padding; query t sees keys 0 to t. A row that
+    sees nothing gets zeros (eq. attention-masks).
     """
-    place = np.arange(keys)
-    mask = np.repeat((place < lengths[:, None])[:, None], queries, axis=1)
+    place = np.arange(S.shape[2])
+    seen = np.broadcast_to(place < lengths[:, None, None], S.shape)
     if causal:
-        mask &= place <= np.arange(queries)[:, None]
-    return mask
+        seen = seen & (place <= np.arange(S.shape[1])[:, None])
+    scores = np.where(seen, S, -np.inf)
+    top = scores.max(axis=2, keepdims=True)
+    e = np.exp(scores - np.where(top == -np.inf, 0.0, top))
+    total = e.sum(axis=2, keepdims=True)
+    return e / np.where(total == 0.0, 1.0, total)
 
 
 def masked_softmax_forward(

@@ -12,7 +12,7 @@ from solutions.attention import (
     attention_backward,
     attention_forward,
     attention_layer,
-    attention_mask,
+    attention_weights,
     general_scores_forward,
     image_regions,
     masked_softmax_backward,
@@ -106,19 +106,33 @@ def test_the_regions_of_an_image_are_its_places_with_a_row_of_channels_each(rng)
 # --- masks ------------------------------------------------------------------------------------------------------
 
 
+def mask_of(lengths, queries, keys, causal):
+    """Which keys each query may look at, one by one."""
+    seen = [[[j < n and (j <= t or not causal) for j in range(keys)] for t in range(queries)] for n in lengths]
+    return np.array(seen)
+
+
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_mask_lets_each_query_see_what_is_neither_padding_nor_future(causal):
-    lengths, queries, keys = np.array([5, 3, 0]), 6, 7
-    mask = attention_mask(lengths, queries, keys, causal)
-    assert mask.shape == (3, queries, keys)
-    for m, t, j in np.ndindex(mask.shape):
-        assert mask[m, t, j] == (j < lengths[m] and (j <= t or not causal))
+def test_each_query_sees_what_is_neither_padding_nor_future(causal, rng):
+    (S,), lengths = normal(rng, (3, 6, 7)), np.array([5, 3, 7])
+    mask = mask_of(lengths, 6, 7, causal)
+    P = attention_weights(S, lengths, causal)
+    right = torch.tensor(S).masked_fill(torch.tensor(~mask), -torch.inf).softmax(dim=2)
+    assert_close(P, right.numpy())
+    assert_close(P, masked_softmax_forward(S, mask)[0])
+    assert (P[~mask] == 0).all()
 
 
-def test_the_first_query_of_a_causal_mask_sees_itself_alone():
-    mask = attention_mask(np.array([5]), 5, 5, True)
-    assert mask[0, 0].tolist() == [True, False, False, False, False]
-    assert mask[0, 4].all()
+def test_the_first_query_of_a_causal_mask_sees_itself_alone(rng):
+    P = attention_weights(*normal(rng, (1, 5, 5)), np.array([5]), True)
+    assert P[0, 0].tolist() == [1, 0, 0, 0, 0]
+    assert (P[0, 4] > 0).all()
+
+
+def test_a_sequence_without_keys_gets_no_weights(rng):
+    P = attention_weights(*normal(rng, (2, 5, 6)), np.array([0, 4]), True)
+    assert not P[0].any()
+    assert_close(P[1].sum(axis=1), np.ones(5))
 
 
 def test_a_masked_softmax_equals_that_of_torch_where_something_is_left(rng):
@@ -257,7 +271,7 @@ def test_several_heads_equal_torch_multihead_attention_with_its_weights_cut_into
     W_q, W_k, W_v = (split_heads(W.T[None], heads)[0] for W in np.split(packed, 3))
     W_o = net.out_proj.weight.detach().numpy().T.reshape(heads, d_model // heads, d_model)
     x, m = normal(rng, (2, 7, d_model), (2, 5, d_model))
-    mask = attention_mask(np.array([5, 3]), 7, 5, False)
+    mask = mask_of([5, 3], 7, 5, False)
     y, _ = multi_head_attention_forward(x, m, W_q, W_k, W_v, W_o, mask)
     right, _ = net(*(torch.tensor(array) for array in (x, m, m)), key_padding_mask=torch.tensor(~mask[:, 0]))
     assert_close(y, right.detach().numpy())
