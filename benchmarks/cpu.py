@@ -130,7 +130,14 @@ OPERATIONS = (
         lstm_of_torch,
         parts=lstm_parts,
     ),
-    Operation("attention", "attention.attention_forward", 1.3, {"batch": 2, "heads": 8, "time": 512, "d_head": 64}),
+    Operation(
+        "attention",
+        "attention.attention_forward",
+        1.3,
+        {"batch": 2, "heads": 8, "time": 512, "d_head": 64},
+        lambda rng, batch, heads, time, d_head: tuple(rng.standard_normal((3, batch, heads, time, d_head))),
+        lambda Q, K, V: lambda: torch.nn.functional.scaled_dot_product_attention(Q, K, V),
+    ),
     Operation("NMS, 1,000 boxes", "yolo_iou.nms", 0.8, {"boxes": 1000}),
     Operation("NMS, 4,000 boxes", "yolo_iou.nms", 0.4, {"boxes": 4000}),
     Operation(

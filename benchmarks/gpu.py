@@ -118,6 +118,23 @@ def conv2d_channels_last(x, W, b) -> Call:
     return lambda: torch.nn.functional.conv2d(x, W, b, padding=1)
 
 
+def attention_inputs(generator, dtype, batch, heads, time, d_head) -> tuple[Tensor, ...]:
+    return tuple(normal(generator, dtype, batch, heads, time, d_head) for _ in range(3))
+
+
+def attention_eager(Q, K, V, causal):
+    S = Q @ K.mT / Q.shape[3] ** 0.5
+    if causal:
+        S = S.masked_fill(torch.ones_like(S, dtype=torch.bool).triu(1), -torch.inf)
+    return S.softmax(dim=3) @ V
+
+
+def attention_of_torch(causal: bool) -> Callable[..., Call]:
+    """scaled_dot_product_attention, which chooses among flash attention, cuDNN's and its own."""
+    attend = torch.nn.functional.scaled_dot_product_attention
+    return lambda Q, K, V: lambda: attend(Q, K, V, is_causal=causal)
+
+
 CASES = (
     Case(
         "GELU and bias, fused",
@@ -199,7 +216,24 @@ CASES = (
             (512, {"cuDNN": 0.4, "compile": 5.0}, ("float16",)),
         )
     ),
-    Case("flash attention, d 128", "attention.attention_forward", {"SDPA": 0.75, "compile": 0.75, "roofline": 0.55}),
+    *(
+        Case(
+            f"flash attention, d 128{', causal' * causal}",
+            "attention.attention_forward",
+            {} if causal else {"SDPA": 0.75, "compile": 0.75, "roofline": 0.55},
+            {"batch": 4, "heads": 16, "time": 4096, "d_head": 128},
+            {"batch": 2, "heads": 3, "time": 37, "d_head": 5},
+            ("float16", "bfloat16"),
+            inputs=attention_inputs,
+            eager=attention_eager,
+            others={"SDPA": attention_of_torch(causal)},
+            options={"causal": causal},
+            operations=lambda batch, heads, time, d_head, causal=causal: (
+                4.0 * batch * heads * time**2 * d_head / (1 + causal)
+            ),
+        )
+        for causal in (False, True)
+    ),
     Case("reparameterization and KL", "vae.reparameterize_forward", {"eager": 5.0, "compile": 1.0, "roofline": 0.8}),
     Case("GAN loss", "gan.bce_with_logits_forward", {"eager": 3.0, "compile": 1.0, "roofline": 0.8}),
     Case("Gram matrix", "style_transfer.gram_forward", {"eager": 1.15, "compile": 1.0, "roofline": 0.55}),

@@ -95,3 +95,47 @@ class Seq2Seq(nn.Module):
             weights.append(alpha)
             symbol = logits[-1].argmax(dim=1) if target is None else target[:, t]
         return torch.stack(logits, dim=1), torch.stack(weights, dim=1)
+
+
+class Captioner(nn.Module):
+    """Look at an image and write one symbol a step about it, region by region.
+
+    A small convolutional network makes a feature map of half the height and width; its
+    places are the annotations (eq. attention-regions; Xu et al. 2015). Each gets a
+    learned vector for where it lies.
+    """
+
+    def __init__(self, symbols: int, d_h: int, height: int, width: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, d_h // 2, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(d_h // 2, d_h, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(d_h, d_h, 3, padding=1),
+        )
+        regions = ((height + 1) // 2) * ((width + 1) // 2)
+        self.places = nn.Parameter(torch.randn(regions, d_h) / 3)
+        self.start = nn.Parameter(torch.randn(d_h) / 3)
+        self.embedding = nn.Embedding(symbols, d_h)
+        self.decoder = nn.GRUCell(2 * d_h, d_h)
+        self.W_h = nn.Parameter(torch.randn(d_h, d_h) / d_h**0.5)
+        self.W_a = nn.Parameter(torch.randn(d_h, d_h) / d_h**0.5)
+        self.v = nn.Parameter(torch.randn(d_h) / d_h**0.5)
+        self.readout = nn.Linear(d_h, symbols)
+
+    def forward(
+        self, images: Float[Tensor, "batch height width"], steps: int
+    ) -> tuple[
+        Float[Tensor, "batch steps symbols"], Float[Tensor, "batch steps regions"]
+    ]:
+        """Return the logits of every step, and which regions it looked at."""
+        a = self.features(images[:, None]).flatten(2).mT + self.places
+        h, logits, weights = self.start.expand(len(images), -1), [], []
+        for _ in range(steps):
+            z, alpha = additive_attention_forward(h, a, self.W_h, self.W_a, self.v)
+            logits.append(self.readout(z))
+            weights.append(alpha)
+            symbol = self.embedding(logits[-1].argmax(dim=1))
+            h = self.decoder(torch.cat([symbol, z], dim=1), h)
+        return torch.stack(logits, dim=1), torch.stack(weights, dim=1)

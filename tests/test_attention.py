@@ -400,6 +400,14 @@ def test_a_model_learns_to_turn_sequences_around_and_looks_where_it_reads():
     assert map_of_weights.argmax(dim=1).tolist() == [0, 1, 2, 3]
 
 
+def test_a_captioner_looks_at_each_region_of_its_images_with_weights_that_sum_to_one():
+    torch.manual_seed(0)
+    net = attention_torch.Captioner(5, 6, 7, 10)
+    logits, weights = net(torch.rand(3, 7, 10), 2)
+    assert (logits.shape, weights.shape) == ((3, 2, 5), (3, 2, 20))
+    torch.testing.assert_close(weights.sum(dim=2), torch.ones(3, 2))
+
+
 def test_every_layer_leaves_its_inputs_as_they_were(rng):
     calls = [
         (additive_attention_forward, normal(rng, (3, 5), (3, 7, 6), (5, 9), (6, 9), 9)),

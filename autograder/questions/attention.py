@@ -870,27 +870,28 @@ WHICH = Question(
 
 
 def walk_over_keys(Q: Array, K: Array, V: Array, causal: bool) -> Array:
-    """What the kernel computes: one walk over the keys, block by block, the last of which is filled up."""
-    (*heads, queries, d_k), keys, block = Q.shape, K.shape[2], 32
-    filled = -(-keys // block) * block
-    K_tiles, V_tiles = np.zeros((*heads, filled, d_k)), np.zeros((*heads, filled, V.shape[3]))
+    """What the kernel computes: for each block of queries one walk over the keys, whose last block is filled up."""
+    (*heads, queries, d_k), (keys, d_v), block = Q.shape, V.shape[2:], 32
+    K_tiles, V_tiles = np.zeros((*heads, keys + block, d_k)), np.zeros((*heads, keys + block, d_v))
     K_tiles[:, :, :keys], V_tiles[:, :, :keys] = K, V
-    at, rows = np.arange(filled), np.arange(queries)[:, None]
-    seen = np.broadcast_to(at < keys, (queries, filled))
-    if causal:
-        seen = seen & (at <= rows)
-    top, total = np.full((*heads, queries, 1), -3e38), np.zeros((*heads, queries, 1))
-    Z = np.zeros((*heads, queries, V.shape[3]))
-    for start in range(0, filled, block):
-        j = slice(start, start + block)
-        S = Q @ K_tiles[:, :, j].swapaxes(2, 3) / d_k**0.5
-        S = np.where(seen[:, j], S, -np.inf)
-        new_top = np.maximum(top, S.max(axis=3, keepdims=True))
-        P, rescale = np.exp(S - new_top), np.exp(top - new_top)
-        total = total * rescale + P.sum(axis=3, keepdims=True)
-        Z = Z * rescale + P @ V_tiles[:, :, j]
-        top = new_top
-    return Z / total
+    results = []
+    for first in range(0, queries, 64):
+        rows = np.arange(first, min(first + 64, queries))[:, None]
+        top, total = np.full((*heads, len(rows), 1), -3e38), np.zeros((*heads, len(rows), 1))
+        Z = np.zeros((*heads, len(rows), d_v))
+        end = min(keys, first + 64) if causal else keys
+        for start in range(0, end, block):
+            at = np.arange(start, start + block)
+            S = Q[:, :, rows[:, 0]] @ K_tiles[:, :, at].swapaxes(2, 3) / d_k**0.5
+            seen = (at < keys) & ((at <= rows) | (not causal))
+            S = np.where(seen, S, -np.inf)
+            new_top = np.maximum(top, S.max(axis=3, keepdims=True))
+            P, rescale = np.exp(S - new_top), np.exp(top - new_top)
+            total = total * rescale + P.sum(axis=3, keepdims=True)
+            Z = Z * rescale + P @ V_tiles[:, :, at]
+            top = new_top
+        results.append(Z / total)
+    return np.concatenate(results, axis=2)
 
 
 def bytes_of_walk(inputs: Mapping[str, Any]) -> int:
@@ -944,28 +945,35 @@ KERNEL = Question(
         "padding of zeros": kernel_slip(
             "lanes past the last key count: a key of zeros has the score 0, and exp(0 - top) is added to the sum. Set "
             "the scores of those lanes to minus infinity",
-            ("np.broadcast_to(at < keys, (queries, filled))", "np.ones((queries, filled), dtype=bool)"),
+            ("(at < keys) & ((", "(("),
         ),
         "not scaled": kernel_slip("the scores are not multiplied by scale, 1 / sqrt(d_k)", (" / d_k**0.5", "")),
         "scaled twice": kernel_slip(
             "the scores are divided by d_k: scale is 1 / sqrt(d_k) already", (" / d_k**0.5", " / d_k")
         ),
         "no mask": kernel_slip(
-            "CAUSAL has no effect: with it, only keys at <= rows count", ("if causal:", "if False:")
+            "CAUSAL has no effect: with it, only keys at <= rows count",
+            ("| (not causal)", "| True"),
+            ("end = min(keys, first + 64) if causal else keys", "end = keys"),
+        ),
+        "blocks masked, lanes not": kernel_slip(
+            "where CAUSAL, your program stops at the last key that one of its queries may see, and that is right; but "
+            "each of its rows sees all keys up to there. Mask at <= rows as well",
+            ("| (not causal)", "| True"),
         ),
         "a row of minus infinity": kernel_slip(
             "the first row is NaN: with at < rows, query 0 sees no key, its scores are all minus infinity, its sum is "
             "0, and 0/0 is NaN. A query sees itself: at <= rows",
-            ("(at <= rows)", "(at < rows)"),
+            ("at <= rows", "at < rows"),
         ),
         "masked by multiplying": kernel_slip(
             "everything is NaN, where scores are masked by a product with minus infinity: 0 * -inf is no number. "
             "Choose with tl.where(seen, S, float('-inf'))",
-            ("np.where(seen[:, j], S, -np.inf)", "S + ~seen[:, j] * -np.inf"),
+            ("np.where(seen, S, -np.inf)", "S + ~seen * -np.inf"),
         ),
         "masked with 0": kernel_slip(
             "hidden scores are set to 0, whose exponential counts: set them to minus infinity",
-            ("np.where(seen[:, j], S, -np.inf)", "np.where(seen[:, j], S, 0.0)"),
+            ("np.where(seen, S, -np.inf)", "np.where(seen, S, 0.0)"),
         ),
         "accumulator not rescaled": kernel_slip(
             "the sum of values so far is still relative to the old maximum: multiply it by exp(top - new_top), as the "
@@ -988,11 +996,11 @@ KERNEL = Question(
             ("np.maximum(top, S.max(axis=3, keepdims=True))", "0 * top"),
         ),
         "not divided": kernel_slip(
-            "what is stored is not divided by the total: the weights must sum to 1", ("return Z / total", "return Z")
+            "what is stored is not divided by the total: the weights must sum to 1", ("append(Z / total)", "append(Z)")
         ),
         "first block only": kernel_slip(
             "only the first BLOCK_T keys count: walk over all keys in steps of BLOCK_T",
-            ("range(0, filled, block)", "range(0, 1)"),
+            ("range(0, end, block)", "range(0, 1)"),
         ),
         "last block only": kernel_slip(
             "only the last block of keys is left: add each block to what there is",
