@@ -34,7 +34,7 @@ def attention_dq_kernel(
     queries, keys, d_k, d_v, scale, CAUSAL: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
-    """Compute BLOCK_Q rows of dQ in one head by a walk over its keys (eq. attention-backward)."""
+    """Compute BLOCK_Q rows of dQ in one head by a walk over its keys (eq. attention-sdpa-backward)."""
     head, first = tl.program_id(1).to(tl.int64), tl.program_id(0) * BLOCK_Q
     rows = first + tl.arange(0, BLOCK_Q)
     Q = _block(Q_ptr + head * queries * d_k, first, queries, d_k, BLOCK_Q, BLOCK_K)
@@ -64,7 +64,7 @@ def attention_dkv_kernel(
     queries, keys, d_k, d_v, scale, CAUSAL: tl.constexpr,
     BLOCK_Q: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_V: tl.constexpr,
 ):  # fmt: skip
-    """Compute BLOCK_T rows of dK and dV in one head by a walk over its queries (eq. attention-backward).
+    """Compute BLOCK_T rows of dK and dV in one head by a walk over its queries (eq. attention-sdpa-backward).
 
     The scores are turned around: a row of S is a key, a column a query.
     """
@@ -94,7 +94,7 @@ def attention_dkv_kernel(
 
 
 def attention_gradients(dZ, Q, K, V, Z, lse, causal):
-    """Return (dQ, dK, dV) of contiguous tensors; three launches (eq. attention-backward)."""
+    """Return (dQ, dK, dV) of contiguous tensors; three launches (eq. attention-sdpa-backward)."""
     (batch, heads, queries, d_k), (keys, d_v) = Q.shape, V.shape[2:]
     dQ, dK, dV = (torch.empty(tensor.shape, dtype=Q.dtype, device=Q.device) for tensor in (Q, K, V))
     mean = torch.empty(lse.shape, dtype=torch.float32, device=Q.device)

@@ -169,9 +169,10 @@ def attention_backward(
     Float[Array, "batch heads keys d_k"],
     Float[Array, "batch heads keys d_v"],
 ]:
-    """Return (dQ, dK, dV); each head's weights are made anew (eq. attention-backward).
+    """Return (dQ, dK, dV); each head's weights are made anew.
 
     The mean of dP under P, which softmax subtracts, is dZ . Z in each row.
+    Eq. attention-sdpa-backward, attention-backward-mean.
     """
     Q, K, V, causal, Z, lse = cache
     (*heads, queries, d_k), keys = Q.shape, K.shape[2]

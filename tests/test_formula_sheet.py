@@ -20,7 +20,12 @@ NO_FUNCTION = {
     "formula-lstm-bias": "a start for a parameter",
 }
 # Headings of the page over other entries, and tables.
-NO_FORMULA = {"formula-losses-backward", "formula-lstm-backward", "formula-activations-tradeoffs"}
+NO_FORMULA = {
+    "formula-attention-backward",
+    "formula-losses-backward",
+    "formula-lstm-backward",
+    "formula-activations-tradeoffs",
+}
 
 
 class Section(NamedTuple):
@@ -150,6 +155,21 @@ SECTIONS = (
             r"o_t = \sigma": "formula-lstm-step",
             "f = forget": "formula-lstm-step",
         },
+    ),
+    Section(
+        "004",
+        "Attention Mechanism (seq2seq)",
+        "Variational Autoencoder (VAE)",
+        {
+            r"e_{ti} = f_{att}": "formula-attention-additive",
+            r"\alpha_{ti} =": "formula-attention-additive",
+            r"\hat{z}_t =": "formula-attention-additive",
+            r"\text{Attention}(Q,K,V) =": "formula-attention-sdpa",
+            "Keys = encoder hidden states": "formula-attention-seq2seq",
+        },
+    ),
+    Section(
+        "004", "Attention (image captioning)", "MobileNet Bottleneck", {"a = {a1,…,aL}": "formula-attention-regions"}
     ),
 )
 TRADEOFFS = ("ReLU", "Leaky ReLU", "PReLU", "Sigmoid", "tanh", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus")
