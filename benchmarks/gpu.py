@@ -135,6 +135,11 @@ def attention_of_torch(causal: bool) -> Callable[..., Call]:
     return lambda Q, K, V: lambda: attend(Q, K, V, is_causal=causal)
 
 
+def reparameterize_kl_eager(mu, logvar, eps):
+    z = mu + torch.exp(0.5 * logvar) * eps
+    return z, -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(dim=1)
+
+
 CASES = (
     Case(
         "GELU and bias, fused",
@@ -234,7 +239,15 @@ CASES = (
         )
         for causal in (False, True)
     ),
-    Case("reparameterization and KL", "vae.reparameterize_forward", {"eager": 5.0, "compile": 1.0, "roofline": 0.8}),
+    Case(
+        "reparameterization and KL",
+        "vae.reparameterize_kl_forward",
+        {"eager": 5.0, "compile": 1.0, "roofline": 0.8},
+        {"batch": 131072, "latent": 256},
+        {"batch": 5, "latent": 7},
+        inputs=lambda generator, dtype, batch, latent: tuple(normal(generator, dtype, batch, latent) for _ in range(3)),
+        eager=reparameterize_kl_eager,
+    ),
     Case("GAN loss", "gan.bce_with_logits_forward", {"eager": 3.0, "compile": 1.0, "roofline": 0.8}),
     Case("Gram matrix", "style_transfer.gram_forward", {"eager": 1.15, "compile": 1.0, "roofline": 0.55}),
     Case("pairwise IoU", "yolo_iou.pairwise_iou", {"eager": 6.0, "compile": 1.0, "roofline": 0.8}),

@@ -216,39 +216,40 @@ def score_function_gradient(
 def train_linear_vae(
     x: Float[Array, "batch pixels"],
     W_mu: Float[Array, "pixels latent"],
-    W_logvar: Float[Array, "pixels latent"],
+    logvar: Float[Array, " latent"],
     W_out: Float[Array, "latent pixels"],
     b_out: Float[Array, " pixels"],
     eps: Float[Array, "steps batch latent"],
     rate: float = 0.1,
 ) -> tuple[
     Float[Array, "pixels latent"],
-    Float[Array, "pixels latent"],
+    Float[Array, " latent"],
     Float[Array, "latent pixels"],
     Float[Array, " pixels"],
     Float[Array, " steps"],
 ]:
     """Train a VAE of linear encoder and decoder; return its parameters and losses.
 
-    Eq. vae-training. Each step takes all of x, Bernoulli pixels, and its own noise.
-    Raises ValueError where a pixel leaves [0, 1].
+    Eq. vae-training; Lucas et al. 2019. All images share one logvar. Each step takes
+    all of x and its own noise. Raises ValueError where a pixel leaves [0, 1].
     """
     if not ((x >= 0) & (x <= 1)).all():
         low, high = np.min(x), np.max(x)
         raise ValueError(f"expected pixels in [0, 1], got {low:g} to {high:g}")
-    losses = np.empty(len(eps))
+    centered, losses = x - x.mean(axis=0), np.empty(len(eps))
     for step in range(len(eps)):
-        mu, logvar = x @ W_mu, x @ W_logvar
-        z, of_z = reparameterize_forward(mu, logvar, eps[step])
+        mu = centered @ W_mu
+        spread = np.broadcast_to(logvar, mu.shape)
+        z, of_z = reparameterize_forward(mu, spread, eps[step])
         logits = z @ W_out + b_out
-        losses[step], of_loss = negative_elbo_forward(logits, x, mu, logvar)
+        losses[step], of_loss = negative_elbo_forward(logits, x, mu, spread)
         dlogits, _, dmu, dlogvar = negative_elbo_backward(np.float64(1), of_loss)
         dmu_z, dlogvar_z, _ = reparameterize_backward(dlogits @ W_out.T, of_z)
-        W_mu = W_mu - rate * x.T @ (dmu + dmu_z)
-        W_logvar = W_logvar - rate * x.T @ (dlogvar + dlogvar_z)
+        W_mu = W_mu - rate * centered.T @ (dmu + dmu_z)
+        logvar = logvar - rate * (dlogvar + dlogvar_z).sum(axis=0)
         W_out = W_out - rate * z.T @ dlogits
         b_out = b_out - rate * dlogits.sum(axis=0)
-    return W_mu, W_logvar, W_out, b_out, losses
+    return W_mu, logvar, W_out, b_out, losses
 
 
 def explain_vae(
