@@ -171,6 +171,16 @@ SECTIONS = (
     Section(
         "004", "Attention (image captioning)", "MobileNet Bottleneck", {"a = {a1,…,aL}": "formula-attention-regions"}
     ),
+    Section(
+        "004",
+        "Variational Autoencoder (VAE)",
+        "Style Transfer & Object Detection",
+        {
+            r"\mathcal{L}_{VAE}": "formula-vae-elbo",
+            r"D_{KL} = -\frac{1}{2}": "formula-vae-kl",
+            "Reparameterization: z =": "formula-vae-reparameterization",
+        },
+    ),
 )
 TRADEOFFS = ("ReLU", "Leaky ReLU", "PReLU", "Sigmoid", "tanh", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus")
 
