@@ -30,7 +30,7 @@ def negative_log_likelihood(
     x: Float[Tensor, "batch pixels"],
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
 ) -> Float[Tensor, " batch"]:
-    """Return -log p(x | z) of each row, summed over its pixels (eq. vae-likelihoods).
+    """Return -log p(x | z) of each row (eq. vae-likelihoods).
 
     Raises ValueError for any other word than those of the annotation.
     """
@@ -61,8 +61,8 @@ def negative_elbo_forward(
 class VAE(nn.Module):
     """Encode an image as a Gaussian over latents, and decode a latent into pixels.
 
-    Both halves have one hidden layer; Kingma & Welling 2014. What `decode` returns is
-    logits or means, as the likelihood has it.
+    Both halves have one hidden layer; Kingma & Welling 2014. What `decode` returns
+    is logits or means, as the likelihood has it.
     """
 
     def __init__(self, pixels: int, d_h: int, latent: int):
