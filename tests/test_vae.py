@@ -1,5 +1,6 @@
 """The variational autoencoder in NumPy and torch: against torch, against sampling, and what must hold anyway."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -9,7 +10,9 @@ from jaxtyping import TypeCheckError
 from torch import distributions
 from torch.nn import functional
 
+from autograder import check, question
 from autograder.cases import draw
+from autograder.judge import judge
 from solutions import vae, vae_torch
 from tests.tolerances import assert_close
 
@@ -413,3 +416,115 @@ def test_an_unknown_likelihood_is_refused_in_torch_too():
     zeros = torch.zeros(3, 5)
     with pytest.raises((TypeCheckError, ValueError)):
         vae_torch.negative_log_likelihood(zeros, zeros, "poisson")
+
+
+# What the grader makes of answers that are right by another way
+
+
+def by_the_formula_of_the_sheet(mu, logvar):
+    return -0.5 * np.sum(1 + logvar - mu**2 - np.exp(logvar), axis=1), (mu, np.exp(logvar))
+
+
+def by_the_variance(dkl, cache):
+    mu, variance = cache
+    return (dkl * mu.T).T, (dkl * ((variance - 1) / 2).T).T
+
+
+def by_the_root(mu, logvar, eps):
+    return mu + np.sqrt(np.exp(logvar)) * eps, (eps, logvar)
+
+
+def through_sigma(dz, cache):
+    eps, logvar = cache
+    dsigma = dz * eps
+    return dz, dsigma * np.exp(logvar / 2) / 2, dz * np.exp(logvar / 2)
+
+
+def image_by_image(decoded, x, mu, logvar, likelihood="bernoulli", beta=1.0):
+    total = 0.0
+    for d, pixels, m, s in zip(decoded, x, mu, logvar, strict=True):
+        if likelihood == "bernoulli":
+            total += np.sum(pixels * np.logaddexp(0, -d) + (1 - pixels) * np.logaddexp(0, d))
+        else:
+            total -= distributions.Normal(torch.tensor(d), 1.0).log_prob(torch.tensor(pixels)).sum().item()
+        total += beta * by_the_formula_of_the_sheet(m[None], s[None])[0][0]
+    return total / len(x), (decoded, x, mu, logvar, likelihood, beta)
+
+
+def by_autograd(dloss, cache):
+    tensors = leaves(*cache[:4])
+    loss = vae_torch.negative_elbo_forward(*tensors, *cache[4:])
+    return tuple(gradient.numpy() for gradient in torch.autograd.grad(loss * float(dloss), tensors))
+
+
+def log_normal(z, mu, sigma):
+    return -0.5 * ((z - mu) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+
+
+def by_two_densities(mu, logvar, eps):
+    sigma = np.exp(logvar / 2)
+    z = mu + sigma * eps
+    ratios = log_normal(z, mu, sigma).sum(axis=2) - log_normal(z, 0, 1).sum(axis=2)
+    return ratios.mean(axis=0), np.sqrt(ratios.var(axis=0, ddof=1) / len(ratios))
+
+
+def by_logaddexp(log_px, mu, logvar, eps):
+    sigma = np.exp(logvar / 2)
+    z = mu + sigma * eps
+    log_w = log_px + log_normal(z, 0, 1).sum(axis=2) - log_normal(z, mu, sigma).sum(axis=2)
+    return np.logaddexp.reduce(log_w, axis=0) - np.log(len(log_w))
+
+
+def by_optimizer(x, W_mu, logvar, W_out, b_out, eps, rate=0.1):
+    x, eps = torch.tensor(x), torch.tensor(eps)
+    parameters = W_mu, logvar, W_out, b_out = leaves(W_mu, logvar, W_out, b_out)
+    optimizer, losses = torch.optim.SGD(parameters, lr=rate), []
+    for noise in eps:
+        mu = (x - x.mean(dim=0)) @ W_mu
+        decoded = (mu + (logvar / 2).exp() * noise) @ W_out + b_out
+        loss = vae_torch.negative_elbo_forward(decoded, x, mu, logvar.expand_as(mu))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return *(parameter.detach().numpy() for parameter in parameters), np.array(losses)
+
+
+def run_by_run(nll_sampled, nll_mean, kl, baseline):
+    causes = []
+    for sampled, mean, cost, fixed in zip(nll_sampled, nll_mean, kl, baseline, strict=True):
+        if cost < 0.1:
+            causes.append(1)
+        elif mean < fixed < sampled:
+            causes.append(2)
+        else:
+            causes.append(3 if sampled + cost > fixed else 0)
+    return np.array(causes)
+
+
+HONEST = [
+    {"kl_gaussian_forward": by_the_formula_of_the_sheet},
+    {"kl_gaussian_forward": by_the_formula_of_the_sheet, "kl_gaussian_backward": by_the_variance},
+    {"reparameterize_forward": by_the_root},
+    {"reparameterize_forward": by_the_root, "reparameterize_backward": through_sigma},
+    {"negative_elbo_forward": image_by_image},
+    {"negative_elbo_forward": image_by_image, "negative_elbo_backward": by_autograd},
+    {"kl_monte_carlo": by_two_densities},
+    {"iwae_bound": by_logaddexp},
+    {"train_linear_vae": by_optimizer},
+    {"explain_vae": run_by_run},
+]
+
+
+@pytest.mark.parametrize("answer", HONEST, ids=lambda answer: list(answer)[-1])
+def test_a_right_answer_by_another_way_gets_full_marks(answer):
+    """Some use torch, which a student's answer must not: here it is only another way to the same numbers."""
+    asked = dataclasses.replace(question.of_block("vae")[list(answer)[-1]], forbid=(), mistakes={})
+
+    def ask(call):
+        with np.errstate(all="ignore"):  # in a notebook, overflow is a warning at most
+            return check.perform(answer, call)
+
+    for seed in range(10):
+        verdict = judge(asked, 4.0, seed, ask)
+        assert verdict.points == verdict.out_of, f"seed {seed}: {verdict}"
