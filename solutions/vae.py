@@ -14,10 +14,8 @@ from solutions.activations import sigmoid
 Array = np.ndarray
 Scalar = np.ndarray | np.floating
 
-LOG_2PI = float(np.log(2 * np.pi))
 
-
-def _check_shapes(**arrays: Array) -> None:
+def _check_shapes(arrays: dict[str, Array]) -> None:
     """Raise ValueError unless all arrays are of one shape and hold something."""
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or 0 in next(iter(shapes.values())):
@@ -33,10 +31,8 @@ def kl_gaussian_forward(
 
     Eq. vae-kl; Kingma & Welling 2014.
     """
-    _check_shapes(mu=mu, logvar=logvar)
-    excess = np.expm1(
-        logvar
-    )  # sigma^2 - 1, with all of its digits where sigma is near 1
+    _check_shapes({"mu": mu, "logvar": logvar})
+    excess = np.expm1(logvar)  # sigma^2 - 1, all of its digits near sigma = 1
     kl = 0.5 * (mu**2 + excess - logvar).sum(axis=1)
     return kl, (mu, excess)
 
@@ -59,7 +55,7 @@ def reparameterize_forward(
 
     Eq. vae-reparameterization; Kingma & Welling 2014.
     """
-    _check_shapes(mu=mu, logvar=logvar, eps=eps)
+    _check_shapes({"mu": mu, "logvar": logvar, "eps": eps})
     sigma = np.exp(0.5 * logvar)
     z = mu + sigma * eps
     return z, (sigma, eps)
@@ -124,16 +120,16 @@ def negative_elbo_forward(
     Eq. vae-loss. decoded holds logits for "bernoulli", means for "gaussian", whose
     variance is 1. beta weighs the divergence; Higgins et al. 2017.
     """
-    _check_shapes(decoded=decoded, x=x)
+    _check_shapes({"decoded": decoded, "x": x})
     if likelihood == "bernoulli":
         tail = np.log1p(np.exp(-np.abs(decoded)))
         nll = (np.maximum(decoded, 0) - decoded * x + tail).sum(axis=1)
     elif likelihood == "gaussian":
-        nll = 0.5 * ((decoded - x) ** 2 + LOG_2PI).sum(axis=1)
+        nll = 0.5 * ((decoded - x) ** 2 + np.log(2 * np.pi)).sum(axis=1)
     else:
         raise ValueError(f"expected bernoulli or gaussian, got {likelihood!r}")
     kl, of_kl = kl_gaussian_forward(mu, logvar)
-    _check_shapes(log_likelihoods=nll, divergences=kl)
+    _check_shapes({"log_likelihoods": nll, "divergences": kl})
     loss = (nll + beta * kl).mean()
     return loss, (decoded, x, likelihood, beta, of_kl)
 
@@ -168,7 +164,7 @@ def kl_monte_carlo(
 
     Eq. vae-kl-monte-carlo. Raises ValueError for fewer than two samples.
     """
-    _check_shapes(mu=mu, logvar=logvar, eps=eps[0] if len(eps) else eps)
+    _check_shapes({"mu": mu, "logvar": logvar, "eps": eps[0] if len(eps) else eps})
     if len(eps) < 2:
         raise ValueError(f"expected two samples or more, got {len(eps)}")
     z = mu + np.exp(0.5 * logvar) * eps
@@ -189,10 +185,10 @@ def iwae_bound(
     Eq. vae-iwae; Burda et al. 2016. log_px[k] is log p(x | z) at the k-th sample,
     z = mu + exp(logvar / 2) eps[k]. With one sample it is that sample's ELBO.
     """
-    _check_shapes(mu=mu, logvar=logvar, eps=eps[0] if len(eps) else eps)
+    _check_shapes({"mu": mu, "logvar": logvar, "eps": eps[0] if len(eps) else eps})
     z = mu + np.exp(0.5 * logvar) * eps
     log_ratio = 0.5 * (z**2 - eps**2 - logvar).sum(axis=2)  # log q(z | x) - log p(z)
-    _check_shapes(log_px=log_px, log_ratios=log_ratio)
+    _check_shapes({"log_px": log_px, "log_ratios": log_ratio})
     log_w = log_px - log_ratio
     top = log_w.max(axis=0)
     return top + np.log(np.exp(log_w - top).mean(axis=0))
