@@ -140,6 +140,11 @@ def reparameterize_kl_eager(mu, logvar, eps):
     return z, -0.5 * (1 + logvar - mu**2 - logvar.exp()).sum(dim=1)
 
 
+def discriminator_loss_eager(real, fake):
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    return bce(real, torch.full_like(real, 0.9)) + bce(fake, torch.zeros_like(fake))
+
+
 CASES = (
     Case(
         "GELU and bias, fused",
@@ -248,7 +253,16 @@ CASES = (
         inputs=lambda generator, dtype, batch, latent: tuple(normal(generator, dtype, batch, latent) for _ in range(3)),
         eager=reparameterize_kl_eager,
     ),
-    Case("GAN loss", "gan.bce_with_logits_forward", {"eager": 3.0, "compile": 1.0, "roofline": 0.8}),
+    Case(
+        "GAN loss",
+        "gan.discriminator_loss_forward",
+        {"eager": 3.0, "compile": 1.0, "roofline": 0.8},
+        {"count": 1 << 24},
+        {"count": 37},
+        inputs=lambda generator, dtype, count: (normal(generator, dtype, count), normal(generator, dtype, count)),
+        eager=discriminator_loss_eager,
+        gradient=True,
+    ),
     Case("Gram matrix", "style_transfer.gram_forward", {"eager": 1.15, "compile": 1.0, "roofline": 0.55}),
     Case("pairwise IoU", "yolo_iou.pairwise_iou", {"eager": 6.0, "compile": 1.0, "roofline": 0.8}),
     Case("NMS, 10,000 boxes", "yolo_iou.nms", {"eager": 1.2}),
