@@ -181,6 +181,8 @@ SECTIONS = (
             "Reparameterization: z =": "formula-vae-reparameterization",
         },
     ),
+    # The objective itself has no equals sign; its letters stand below it.
+    Section("004", "GAN Objective", "Attention (image captioning)", {"D = discriminator": "formula-gan-game"}),
 )
 TRADEOFFS = ("ReLU", "Leaky ReLU", "PReLU", "Sigmoid", "tanh", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus")
 
