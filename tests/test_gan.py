@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from autograder import check, compose, question, stubs
+from autograder.judge import judge
 from solutions import gan, gan_torch
 from solutions.activations import sigmoid
 from solutions.losses import bce_with_logits_backward, bce_with_logits_forward
@@ -362,3 +364,28 @@ def test_both_kinds_meet_where_the_discriminator_knows_nothing():
     ]
     assert_close(slopes[0], slopes[1])
     assert_close(slopes[0], -sigmoid(np.zeros(3)) / 3)
+
+
+# What a student's notebook makes of it
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    """The names that the cells of the solved notebook define: given functions and answers, and nothing else."""
+    parts = [part for part in compose.parse("gan") if not isinstance(part, str)]
+    parts = [part for part in parts if stubs.find(part.name).file.parent == stubs.SOLUTIONS]
+    names = {"np": np}
+    for part in parts:
+        exec(stubs.whole(part.name) if isinstance(part, compose.Given) else stubs.solved(part.name), names)
+    return names
+
+
+@pytest.mark.parametrize("asked", [q for q in question.of_block("gan").values() if not q.tensors], ids=lambda q: q.name)
+def test_the_cells_of_the_solved_notebook_get_full_marks_by_themselves(asked, notebook):
+    def ask(call):
+        with np.errstate(all="ignore"):
+            return check.perform(notebook, call)
+
+    for seed in range(10):  # of training too, whose question knows only where it must lead
+        verdict = judge(asked, 4.0, seed, ask)
+        assert verdict.points == verdict.out_of, verdict
