@@ -19,7 +19,7 @@ import kernels
 import solutions
 from autograder import cases
 from kernels import INTERPRETED
-from tests import windows
+from tests import boxes, windows
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
 LONG = 131  # of one axis at a time
@@ -118,7 +118,7 @@ def draw(
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Any]:
     """Draw one argument for each parameter: tensors, and the choices of the setting. An index is in range always."""
-    drawn = {**cases.draw(forward, rng, sizes=lengths), **setting}
+    drawn = boxes.in_order(forward, {**cases.draw(forward, rng, sizes=lengths), **setting})
     smallest = min(lengths.values(), default=3)
     return {name: _tensor(value, dtype, smallest) for name, value in drawn.items()}
 

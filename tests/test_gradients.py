@@ -21,7 +21,7 @@ import solutions
 from autograder import cases
 from solutions import losses
 from solutions.activations import sigmoid
-from tests import windows
+from tests import boxes, windows
 from tests.tolerances import GRADIENT_ERROR, relative_error
 
 Array = np.ndarray
@@ -71,7 +71,8 @@ def drawn(function: Callable, rng: np.random.Generator, **options) -> dict[str, 
     known = windows.SMALL if function.__name__ in windows.SETTINGS else {}
     fixed = {axis: size for axis, size in known.items() if axis in axes}
     inputs = cases.draw(function, rng, sizes=fixed | options.get("sizes", {}))
-    return inputs | {name: sigmoid(inputs[name]) for name in BETWEEN_0_AND_1.get(function, ())}
+    inputs |= {name: sigmoid(inputs[name]) for name in BETWEEN_0_AND_1.get(function, ())}
+    return boxes.in_order(function, inputs)
 
 
 def small_inputs(function: Callable, rng: np.random.Generator) -> dict[str, object]:

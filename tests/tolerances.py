@@ -11,6 +11,7 @@ class Tolerance(NamedTuple):
 
 
 TOLERANCES = {
+    np.dtype(bool): Tolerance(rtol=0.0, atol=0.0),
     np.dtype(np.float64): Tolerance(rtol=1e-10, atol=1e-12),
     np.dtype(np.float32): Tolerance(rtol=1e-5, atol=1e-5),
     np.dtype(np.float16): Tolerance(rtol=2e-3, atol=2e-3),
