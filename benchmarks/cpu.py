@@ -9,10 +9,16 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when NumPy and torch are imported
 
+import ctypes
 import importlib
+import shutil
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -91,6 +97,42 @@ def pool_parts(x) -> dict[str, Call]:
     return {"fetching every pixel once": lambda: [np.copyto(in_cache, one) for one in maps]}
 
 
+def nms_inputs(rng, boxes) -> tuple[Array, ...]:
+    """Boxes of 16 to 128 pixels all over an image of 640 by 640, and scores."""
+    center, size = rng.uniform(0, 640, (boxes, 2)), rng.uniform(16, 128, (boxes, 2))
+    return np.hstack([center - size / 2, center + size / 2]), rng.random(boxes)
+
+
+def nms_in_cpp(boxes, scores) -> Call:
+    """The greedy loop of greedy_nms.cpp, since torch has no NMS of its own and torchvision is not installed."""
+    greedy = getattr(greedy_nms(), f"nms_{boxes.numpy().dtype}")
+    keep = torch.empty(len(boxes), dtype=torch.bool)
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (boxes, scores, keep)]
+
+    def call():
+        greedy(*pointers[:2], ctypes.c_int64(len(boxes)), ctypes.c_double(0.5), pointers[2])
+        return keep.clone()
+
+    return call
+
+
+def compiler() -> str | None:
+    """The C++ compiler of this machine, if it has one."""
+    return next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+
+
+@cache
+def greedy_nms() -> ctypes.CDLL:
+    """Compile the loop, once. Raises FileNotFoundError where there is no C++ compiler."""
+    if compiler() is None:
+        raise FileNotFoundError("no C++ compiler here: NMS is timed against a loop that has to be compiled")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "greedy_nms.so"
+        source = Path(__file__).with_name("greedy_nms.cpp")
+        subprocess.run([compiler(), "-O3", "-shared", "-fPIC", "-o", library, source], check=True)
+        return ctypes.CDLL(str(library))
+
+
 OPERATIONS = (
     Operation(
         "conv2d 3×3",
@@ -138,8 +180,17 @@ OPERATIONS = (
         lambda rng, batch, heads, time, d_head: tuple(rng.standard_normal((3, batch, heads, time, d_head))),
         lambda Q, K, V: lambda: torch.nn.functional.scaled_dot_product_attention(Q, K, V),
     ),
-    Operation("NMS, 1,000 boxes", "yolo_iou.nms", 0.8, {"boxes": 1000}),
-    Operation("NMS, 4,000 boxes", "yolo_iou.nms", 0.4, {"boxes": 4000}),
+    *(
+        Operation(
+            f"NMS, {count:,} boxes, against a loop in C++",
+            "yolo_iou.nms",
+            goal,
+            {"boxes": count},
+            nms_inputs,
+            nms_in_cpp,
+        )
+        for count, goal in ((1000, 0.8), (4000, 0.4))
+    ),
     Operation(
         "softmax cross-entropy",
         "losses.cross_entropy_forward",

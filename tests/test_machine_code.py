@@ -31,6 +31,8 @@ GATHER = "neighboring numbers come from windows that lie a stride apart, each pi
 SMALL_LOADS: dict[str, str] = {
     "cnn.max_pool_kernel": GATHER,
     "cnn.max_pool_backward_kernel": GATHER,
+    "yolo_iou.pairwise_iou_kernel": "the four numbers of a box are loaded one by one; it stores a tile, by 16 bytes",
+    "yolo_iou.nms_scan_kernel": "it reads rows of bits, as many as there are words, which is seldom a multiple of 4",
 }
 
 
