@@ -582,7 +582,7 @@ NMS_PER_CLASS = Question(
             f"whole image for each class. You move them by {HALF:g}, and they meet boxes of other classes there",
             f"return nms(boxes + {HALF} * labels[:, None], scores, threshold)",
         ),
-        "offset along x and y of one": per_class_slip(
+        "offset of one pixel": per_class_slip(
             "you move the boxes of each class by one pixel for each class; they still overlap with those of the others",
             "return nms(boxes + 1.0 * labels[:, None], scores, threshold)",
         ),
@@ -739,65 +739,102 @@ def grids(cells: int, predictors: int, count: int, share: float = 0.4) -> Draw:
     return make
 
 
-def loss_slip(message: str, forward: tuple[tuple[str, str], ...], *backward: tuple[str, str]) -> Mistake:
-    return Mistake(
-        message,
-        (
-            variant(yolo_loss_forward, *forward) if forward else yolo_loss_forward,
-            variant(yolo_loss_backward, *backward) if backward else yolo_loss_backward,
-        ),
-    )
+def loss_slip(message: str, *edits: tuple[str, str]) -> Mistake:
+    return slip(message, yolo_loss_forward, *edits)
 
 
 CHOSEN, OBJECTNESS = "coord * chosen[..., None]", "np.where(chosen, 1.0, empty)"
+GRIDS = {"9 cells, 2 boxes": grids(9, 2, 5), "11 cells, 3 boxes": grids(11, 3, 4), "7 cells": grids(7, 2, 3)}
+FEW_CELLS = {"no object at all": grids(6, 2, 3, share=0.0), "one box for each cell": grids(5, 1, 3)}
+
+YOLO_LOSS_FORWARD = Question(
+    name="yolo_loss_forward",
+    reference=(yolo_loss_forward,),
+    outputs=("loss",),
+    draws=GRIDS,
+    mistakes={
+        "all boxes of the cell": loss_slip(
+            "in an occupied cell you compare every predicted box with the object: only the chosen one is responsible "
+            "for it, the others are asked for an objectness of 0",
+            (CHOSEN, "coord * chosen.any(axis=1)[:, None, None]"),
+        ),
+        "boxes of empty cells": loss_slip(
+            "you compare boxes in cells without an object: there is nothing to compare them with. Empty cells are "
+            "asked for their objectness alone",
+            (CHOSEN, "coord"),
+        ),
+        "classes of empty cells": loss_slip(
+            "you ask empty cells for a class: only cells with an object have one",
+            ("chosen.any(axis=1)[:, None]", "np.ones((len(pred), 1))"),
+        ),
+        "no weight for empty cells": loss_slip(
+            "the objectness of boxes that are not chosen counts with the weight empty, since there are so many; "
+            "yours counts in full",
+            (OBJECTNESS, "1.0"),
+        ),
+        "empty weight for all": loss_slip(
+            "you give the chosen boxes' objectness the weight empty, too: theirs is 1", (OBJECTNESS, "empty")
+        ),
+        "coord for the objectness": loss_slip(
+            "coord is the weight of places and sizes; that of a chosen box's objectness is 1",
+            (OBJECTNESS, "np.where(chosen, coord, empty)"),
+        ),
+        "no weight for coordinates": loss_slip(
+            "the weight coord is missing: without it, places and sizes drown among the objectness of empty cells",
+            (CHOSEN, "chosen[..., None]"),
+        ),
+        "averaged": loss_slip(
+            "you average over the cells: asked for is the sum (who wants a mean divides by the number of images)",
+            ("return loss, ", "return loss / len(pred), "),
+        ),
+    },
+    edges=FEW_CELLS,
+    forbid=LIBRARIES,
+)
+
+
+def loss_backward_slip(message: str, *edits: tuple[str, str]) -> Mistake:
+    return backward_slip(message, yolo_loss_forward, yolo_loss_backward, *edits)
+
+
+DPRED, DP = "dloss * 2 * weight * off", "dloss * 2 * occupied * missed"
 
 YOLO_LOSS_BACKWARD = Question(
     name="yolo_loss_backward",
     reference=(yolo_loss_forward, yolo_loss_backward),
     outputs=("dpred", "dp", "dtarget", "dy"),
-    draws={"9 cells, 2 boxes": grids(9, 2, 5), "11 cells, 3 boxes": grids(11, 3, 4), "7 cells": grids(7, 2, 3)},
+    draws=GRIDS,
     mistakes={
-        "factor 2": loss_slip(
+        "factor 2": loss_backward_slip(
             "the factor 2 of the squares is missing in your gradients",
-            (),
-            ("dloss * 2 * weight * off", "dloss * weight * off"),
-            ("dloss * 2 * occupied * missed", "dloss * occupied * missed"),
+            (DPRED, DPRED.replace(" * 2", "")),
+            (DP, DP.replace(" * 2", "")),
         ),
-        "all boxes of the cell": loss_slip(
-            "in an occupied cell you compare every predicted box with the object: only the chosen one is responsible "
-            "for it, the others are asked for an objectness of 0",
-            ((CHOSEN, "coord * chosen.any(axis=1)[:, None, None]"),),
+        "dloss ignored": loss_backward_slip(
+            "multiply by dloss, the gradient that arrives: the loss need not be the last step",
+            (DPRED, DPRED.replace("dloss * ", "")),
+            (DP, DP.replace("dloss * ", "")),
         ),
-        "boxes of empty cells": loss_slip(
-            "you compare boxes in cells without an object: there is nothing to compare them with. Empty cells are "
-            "asked for their objectness alone",
-            ((CHOSEN, "coord"),),
+        "no weights": loss_backward_slip(
+            "the weights of the forward pass are missing in dpred: a box that is not chosen gets a gradient from its "
+            "objectness alone, and that with the weight empty",
+            (DPRED, DPRED.replace("weight * ", "")),
         ),
-        "classes of empty cells": loss_slip(
-            "you ask empty cells for a class: only cells with an object have one",
-            (("chosen.any(axis=1)[:, None]", "np.ones((len(pred), 1))"),),
+        "classes of empty cells": loss_backward_slip(
+            "your dp is not 0 in cells without an object: their class is not asked for",
+            (DP, DP.replace("occupied * ", "")),
         ),
-        "no weight for empty cells": loss_slip(
-            "the objectness of boxes that are not chosen counts with the weight empty, since there are so many; "
-            "yours counts in full",
-            ((OBJECTNESS, "1.0"),),
-        ),
-        "empty weight for all": loss_slip(
-            "you give the chosen boxes' objectness the weight empty, too: theirs is 1",
-            ((OBJECTNESS, "empty"),),
-        ),
-        "no weight for coordinates": loss_slip(
-            "the weight coord is missing: without it, places and sizes drown among the objectness of empty cells",
-            ((CHOSEN, "chosen[..., None]"),),
-        ),
-        "targets constant": loss_slip(
+        "targets constant": loss_backward_slip(
             "your gradients with respect to the targets are 0. The loss depends on pred - target, so they are minus "
             "those of the predictions",
-            (),
             ("return dpred, dp, -dpred, -dp", "return dpred, dp, 0 * dpred, 0 * dp"),
         ),
+        "sign of the targets": loss_backward_slip(
+            "targets are subtracted, so their gradients have the other sign",
+            ("return dpred, dp, -dpred, -dp", "return dpred, dp, dpred, dp"),
+        ),
     },
-    edges={"no object at all": grids(6, 2, 3, share=0.0), "one box for each cell": grids(5, 1, 3)},
+    edges=FEW_CELLS,
     forbid=LIBRARIES,
 )
 
@@ -1045,6 +1082,7 @@ QUESTIONS = (
     NMS_PER_CLASS,
     YOLO_ENCODE,
     YOLO_DECODE,
+    YOLO_LOSS_FORWARD,
     YOLO_LOSS_BACKWARD,
     MATCH_DETECTIONS,
     AVERAGE_PRECISION,
