@@ -63,7 +63,7 @@ class MiniYolo(nn.Module):
     speaks for and its neighbors.
     """
 
-    def __init__(self, classes: int = 10, predictors: int = 2, width: int = 32) -> None:
+    def __init__(self, classes: int = 10, predictors: int = 2, width: int = 16) -> None:
         super().__init__()
         self.predictors = predictors
         layers: list[nn.Module] = []
