@@ -183,6 +183,12 @@ SECTIONS = (
     ),
     # The objective itself has no equals sign; its letters stand below it.
     Section("004", "GAN Objective", "Attention (image captioning)", {"D = discriminator": "formula-gan-game"}),
+    Section(
+        "004",
+        "YOLO IoU (Intersection over Union)",
+        "Quick Reference — Architecture & Design Rules",
+        {r"\text{IoU} =": "formula-yolo-iou"},
+    ),
 )
 TRADEOFFS = ("ReLU", "Leaky ReLU", "PReLU", "Sigmoid", "tanh", "ELU", "SELU", "GELU", "SiLU", "Mish", "Softplus")
 
