@@ -444,13 +444,16 @@ GIOU_BACKWARD = Question(
 
 
 def crowd(count: int, threshold: float, ties: bool = False) -> Draw:
-    """Boxes around a few places, in no order; with ties, some scores are equal."""
+    """Boxes around a few places and a chain of three, in no order; with ties, some scores are equal."""
 
     def make(rng: np.random.Generator) -> Mapping[str, object]:
         places = boxes(rng, count // 6 + 1)
         some = near(rng, np.repeat(places, 6, axis=0), 0.4)[:count]
         scores = rng.permutation(count) // (20 if ties else 1) + 1.0
-        return {"boxes": some, "scores": scores / (2 * count), "threshold": threshold}
+        links = np.array([[0.0, 0, 10, 10], [3.5, 0, 13.5, 10], [7.0, 0, 17, 10]]) - 100
+        order = rng.permutation(count + 3)
+        scores = np.concatenate([scores / (2 * count), [0.9, 0.8, 0.7]])
+        return {"boxes": np.vstack([some, links])[order], "scores": scores[order], "threshold": threshold}
 
     return make
 
@@ -556,7 +559,7 @@ def classes(count: int, threshold: float) -> Draw:
 def one_class(rng: np.random.Generator) -> Mapping[str, object]:
     drawn = dict(crowd(20, 0.4)(rng))
     threshold = drawn.pop("threshold")
-    return {**drawn, "labels": np.full(20, 2), "threshold": threshold}
+    return {**drawn, "labels": np.full(23, 2), "threshold": threshold}
 
 
 FIRST = "    keep = np.zeros(len(boxes), bool)\n"
@@ -848,11 +851,12 @@ def detections(objects: int, each: int, threshold: float = 0.5) -> Draw:
         at = 100.0 * np.stack([np.arange(objects), np.arange(objects) % 2], axis=1)
         truths = np.hstack([at, at + rng.uniform(20, 40, (objects, 2))])
         close = near(rng, np.repeat(truths, each, axis=0), 0.12)
-        exact = truths[: objects // 2] + 0.5
-        stray = boxes(rng, 4) + 1000
-        some = np.vstack([close, exact, stray])
+        stray, exact = boxes(rng, 4) + 1000, truths[: objects // 2] + 0.5
+        some = np.vstack([close, stray, exact, truths[:1] + 0.25])
         order = rng.permutation(len(some))
         scores = (rng.permutation(len(some)) + 1) / 50
+        first, second = np.sort(np.flatnonzero((order == len(some) - 1) | (order == len(close) + 4)))
+        scores[[first, second]] = 0.01, 0.99  # of two that find the first object, the better one comes later
         return {"boxes": some[order], "scores": scores, "truths": truths, "threshold": threshold}
 
     return make
