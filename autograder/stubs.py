@@ -46,7 +46,8 @@ def find(name: str) -> Definition:
 
 
 def _parameters(node: ast.FunctionDef) -> list[ast.arg]:
-    return [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    found = [*node.args.posonlyargs, *node.args.args, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
+    return [argument for argument in found if argument]
 
 
 def _signature(node: ast.FunctionDef) -> str:

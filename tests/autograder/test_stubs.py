@@ -31,6 +31,10 @@ def test_a_stub_needs_no_jaxtyping(name):
     assert not any(word in stubs.stub(name) for word in ("Float", "Array", "Literal", "Tensor"))
 
 
+def test_a_helper_with_any_number_of_arguments_needs_no_jaxtyping_either():
+    assert "def _check_corners(*arrays):" in stubs.solved("iou")
+
+
 def test_annotations_become_shapes_in_the_docstring():
     text = stubs.stub("lstm_step_forward")
     assert "W_x  (d_in, 4*d_h)" in text
