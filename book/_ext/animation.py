@@ -9,13 +9,13 @@ from matplotlib.animation import Animation
 MOST_FRAMES = 40
 SIGNS = {
     "Decrease speed": "−",
-    "First frame": "⏮",
+    "First frame": "«",
     "Previous frame": "‹",
     "Play backwards": "◀",
     "Pause": "❚❚",
     "Play": "▶",
     "Next frame": "›",
-    "Last frame": "⏭",
+    "Last frame": "»",
     "Increase speed": "+",
 }
 STYLE = (
