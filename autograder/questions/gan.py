@@ -684,7 +684,6 @@ TRAIN = Question(
             ("np.array([dx.sum(), ", "np.array([0.0, "),
         ),
     },
-    edges={"narrow data": a_gaussian(1.0)},
     forbid=TORCH,
 )
 
