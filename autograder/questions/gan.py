@@ -621,59 +621,65 @@ STEP = Question(
 
 # --- training ---------------------------------------------------------------------------------------------------
 
-ROUNDS, STEPS, BATCH = 80, 10, 37
 
-
-def rounded(array: Array) -> Array:
-    """Multiples of 1/128, which take little room in a file."""
-    return np.round(128 * array) / 128
-
-
-def a_gaussian(sign: float) -> Draw:
-    """Data from a Gaussian that the first generator, which makes N(0, 1), is clearly not."""
+def a_game(rounds: int, batch: int) -> Draw:
+    """Data from a Gaussian, and the first rounds of a game on it."""
 
     def make(rng: np.random.Generator) -> Mapping[str, object]:
-        mean, std = sign * rng.uniform(0.7, 1.2), rng.uniform(0.5, 0.7)
-        real = rounded(mean + std * rng.standard_normal((ROUNDS, STEPS, BATCH)))
-        z = rounded(rng.standard_normal((ROUNDS, STEPS + 1, BATCH)))
-        return {"theta": np.array([0.0, 1.0]), "real": real, "z": z, "lr": np.array([0.3, 0.06])}
+        theta = np.array([0.0, 1.0]) + 0.3 * rng.standard_normal(2)
+        mean, std = rng.uniform(0.7, 1.2), rng.uniform(0.5, 0.7)
+        real = mean + std * rng.standard_normal((rounds, 5, batch))
+        return {"theta": theta, "real": real, "z": rng.standard_normal((rounds, 6, batch)), "lr": np.array([0.3, 0.06])}
 
     return make
-
-
-def train_gaussian(theta: Array, real: Array, z: Array, lr: Array) -> tuple[Any, Any]:
-    """What training must come near to: mean and standard deviation of the data itself."""
-    return real.mean(), real.std()
 
 
 def train_slip(message: str, *edits: tuple[str, str]) -> Mistake:
     return slip(message, gan.train_gaussian, *edits)
 
 
-D_STEP, TRAINED = "phi = phi - lr[0] * both.T", "theta = theta - lr[1] *"
+TRAINED, ON_FAKES = "theta = theta - lr[1] *", "dlogits = -sigmoid(-discriminator_features(fake) @ phi)"
 
 TRAIN = Question(
     name="train_gaussian",
-    reference=(train_gaussian,),
+    reference=(gan.train_gaussian,),
     outputs=("mean", "std"),
-    by_draw=True,
-    draws={"data on the right": a_gaussian(1.0), "data on the left": a_gaussian(-1.0)},
-    tolerance=0.12,  # a margin: any way of training that gets there is right
+    draws={"nine rounds": a_game(9, 7), "seven rounds": a_game(7, 11)},
     mistakes={
         "never moved": train_slip(
-            "G ends where it began: mean 0 and standard deviation 1. Either theta is never updated, or D is not, and a "
-            "D of zeros has no slope that G could follow",
+            "G ends where it began. Either theta is never updated, or D is not, and a D of zeros has no slope that G "
+            "could follow",
             (TRAINED, "theta = theta + 0 *"),
         ),
-        "collapse": train_slip(
-            "mode collapse: all fakes are nearly the same point, the one that D likes best. Is D trained in every "
-            "round, on fresh noise, before G moves? Where G runs ahead of D, that is what it finds",
-            (D_STEP, "phi = phi - lr[0] * (theta[1] == 1) * both.T"),
+        "D steps once": train_slip(
+            "D takes one step in a round, where it should take one for each row of data: a G that runs ahead of D goes "
+            "to the point that D likes best, and collapses there",
+            ("zip(data, noise[:-1], strict=True)", "zip(data[:1], noise[:1], strict=True)"),
+        ),
+        "stale noise": train_slip(
+            "D sees the fakes of the same noise in all steps of a round: each step has a row of noise of its own",
+            ("fake = theta[0] + theta[1] * row", "fake = theta[0] + theta[1] * noise[0]"),
+        ),
+        "D forgets": train_slip(
+            "D starts from zeros in every round: it should go on from where the last round left it",
+            (
+                "    for data, noise in zip(real, z, strict=True):\n",
+                "    for data, noise in zip(real, z, strict=True):\n        phi = np.zeros(3)\n",
+            ),
         ),
         "G climbs": train_slip(
             "the fakes flee from the data: G's gradient is added where it should be subtracted, so it seeks out what D "
             "finds fake",
             (TRAINED, "theta = theta + lr[1] *"),
+        ),
+        "saturating": train_slip(
+            "G follows the loss that saturates, log(1 - D): the gradient of -log D at a logit l is -sigmoid(-l)",
+            (ON_FAKES, ON_FAKES.replace("sigmoid(-", "sigmoid(")),
+        ),
+        "rates exchanged": train_slip(
+            "the rates are exchanged: lr[0] is D's, lr[1] is G's",
+            ("phi - lr[0] *", "phi - lr[1] *"),
+            (TRAINED, "theta = theta - lr[0] *"),
         ),
         "standard deviation lost": train_slip(
             "only the mean is learned: the gradient of theta[1] is that of the fake times its noise, dx * z",
@@ -684,6 +690,7 @@ TRAIN = Question(
             ("np.array([dx.sum(), ", "np.array([0.0, "),
         ),
     },
+    edges={"one round": a_game(1, 5), "a batch of one": a_game(3, 1)},
     forbid=TORCH,
 )
 
