@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -51,13 +52,24 @@ def edits(cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
     return found if all(cell.source.count(old.strip()) == 1 for old, _ in found) else []
 
 
+@cache
+def used(stem: str) -> dict[str, set[str]]:
+    """For each question, those whose answers are called when it is judged, by its own answer or by the grader."""
+    notebook, questions = solved(stem), of_block(stem)
+    found = {}
+    for name, question in questions.items():
+        words = set(re.findall(r"\w+", answer_cell(notebook, name).source))
+        words |= {function.__name__ for function in question.reference}
+        found[name] = (words & questions.keys()) - {name}
+    return found
+
+
 def needed(stem: str, name: str) -> set[str]:
     """The questions that a question builds on, and those that they build on."""
-    needs = {exercise.name: exercise.needs for exercise in compose.exercises(stem)}
     found, new = set[str](), {name}
     while new:
         found |= new
-        new = {other for other in needs for one in new if other in needs[one].split(", ")} - found
+        new = {other for one in new for other in used(stem)[one]} - found
     return found - {name}
 
 
