@@ -49,10 +49,10 @@ def gram_is_blind_to(
     op: Literal["shuffle", "flip", "crop", "swap"],
     F: Float[Array, "channels height width"],
     order: Int[Array, " positions"],
-) -> bool:
+) -> int:
     """Say whether an operation on feature maps leaves their Gram matrix as it is.
 
-    Eq. gram-blind. The operations: to put positions into another order, the same in
+    Eq. gram-blind. 1: it does; 0: it does not. The operations: to put positions into another order, the same in
     all channels; to turn each row round; to leave out the last column; to exchange the
     first two channels.
     """
@@ -67,7 +67,7 @@ def gram_is_blind_to(
     if op not in changes:
         raise ValueError(f"expected op out of {', '.join(changes)}, got {op!r}")
     before, after = (f.reshape(1, len(F), -1) for f in (F, changes[op]))
-    return bool(np.allclose(gram_forward(before)[0], gram_forward(after)[0]))
+    return int(np.allclose(gram_forward(before)[0], gram_forward(after)[0]))
 
 
 def explain_gram(

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from autograder.questions.style_transfer import SYNTHESIZE
 from solutions import style_transfer as style
 from solutions import style_transfer_torch as twins
 from tests.tolerances import assert_close
@@ -110,9 +111,7 @@ def test_the_content_loss_and_its_gradients_equal_those_of_torch(rng):
 
 
 def test_the_total_variation_and_its_gradient_equal_those_of_torch(rng):
-    compare(
-        style.tv_loss_forward, style.tv_loss_backward, twins.tv_loss_forward, [rng.standard_normal(OF_IMAGE)], rng
-    )
+    compare(style.tv_loss_forward, style.tv_loss_backward, twins.tv_loss_forward, [rng.standard_normal(OF_IMAGE)], rng)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 3, 1, 5), (2, 1, 6, 1)])
@@ -321,3 +320,10 @@ def test_the_pixels_are_optimized_and_the_best_image_is_returned(rng):
     assert loss(best).item() == pytest.approx(min(history))
     assert torch.equal(x, before)
     assert all(torch.equal(W, old) for W, old in zip(net.buffers(), filters, strict=True))
+
+
+def test_every_texture_that_students_get_falls_to_less_than_a_thousandth():
+    for seed in range(20):
+        for label, make in SYNTHESIZE.draws.items():
+            _, losses = style.synthesize(*make(np.random.default_rng(seed)).values())
+            assert losses[-1] < losses[0] / 1000, (seed, label)
