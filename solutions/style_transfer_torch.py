@@ -47,7 +47,10 @@ def tv_loss_forward(x: Float[Tensor, "batch channels height width"]) -> Tensor:
 
 
 class RandomFilters(nn.Module):
-    """One layer of random filters of several sizes with ReLU (Ustyuzhaninov 2016)."""
+    """The colors, and random filters of several sizes with ReLU.
+
+    Ustyuzhaninov et al. 2016, whose filters see the colors themselves.
+    """
 
     def __init__(
         self,
@@ -59,14 +62,14 @@ class RandomFilters(nn.Module):
         super().__init__()
         for size in sizes:
             W = torch.randn(channels, 3, size, size, generator=generator)
-            W = W - W.mean(dim=(2, 3), keepdim=True)  # blind to brightness and hue
+            W = W - W.mean(dim=(2, 3), keepdim=True)  # of edges, not of light
             self.register_buffer(f"W_{size}", W / (3 * size**2) ** 0.5)
 
     def forward(
         self, x: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Return the maps of all sizes, one behind the other (eq. random-filters)."""
-        maps = []
+        """Return the colors and the maps of all sizes (eq. random-filters)."""
+        maps = [x]
         for W in self.buffers():
             margin = W.shape[-1] // 2
             mirrored = pad(x, [margin] * 4, mode="reflect")
@@ -181,7 +184,8 @@ def optimize_pixels(
     Eq. style-total; Liu & Nocedal 1989. Return the best image and the loss at each
     evaluation.
     """
-    pixels, history = x.clone().requires_grad_(), []
+    pixels = x.detach().contiguous().clone().requires_grad_()
+    history: list[float] = []
     best: list[tuple[float, Tensor]] = []
     optimizer = torch.optim.LBFGS(
         [pixels],

@@ -297,17 +297,18 @@ def test_a_layer_that_vgg19_has_not_is_refused():
         twins.VGG19(small_weights(), ["conv1_1", "conv1_3"])
 
 
-def test_random_filters_keep_the_size_of_the_image_and_do_not_see_its_brightness(rng):
+def test_random_filters_keep_the_size_of_the_image_and_see_its_brightness_in_the_colors_only(rng):
     net = twins.RandomFilters(torch.Generator().manual_seed(0), sizes=(3, 5), channels=7)
     x = torch.tensor(rng.random((2, 3, 17, 13)), dtype=torch.float32)
     maps = net(x)
-    assert maps.shape == (2, 14, 17, 13)
-    assert_close(net(x + 0.25).numpy(), maps.numpy())
+    assert maps.shape == (2, 3 + 14, 17, 13)
+    assert torch.equal(maps[:, :3], x)
+    assert_close(net(x + 0.25)[:, 3:].numpy(), maps[:, 3:].numpy())
 
 
 def test_the_pixels_are_optimized_and_the_best_image_is_returned(rng):
     net = twins.RandomFilters(torch.Generator().manual_seed(0), sizes=(3,), channels=5)
-    style_image, x = torch.tensor(rng.random((2, 1, 3, 13, 15)), dtype=torch.float32)
+    style_image, x = torch.tensor(rng.random((2, 1, 13, 15, 3)), dtype=torch.float32).movedim(-1, 2)
     A = twins.gram_forward(net(style_image).flatten(2))[0]
     filters = [W.clone() for W in net.buffers()]
 
