@@ -292,7 +292,18 @@ CASES = (
         eager=discriminator_loss_eager,
         gradient=True,
     ),
-    Case("Gram matrix", "style_transfer.gram_forward", {"eager": 1.15, "compile": 1.0, "roofline": 0.55}),
+    Case(
+        "Gram matrix",
+        "style_transfer.gram_forward",
+        {"eager": 1.15, "compile": 1.0, "roofline": 0.55},
+        {"batch": 32, "channels": 512, "positions": 4096},
+        {"batch": 2, "channels": 5, "positions": 37},
+        inputs=lambda generator, dtype, batch, channels, positions: (
+            normal(generator, dtype, batch, channels, positions),
+        ),
+        eager=lambda F: F @ F.mT / F.shape[2],
+        operations=lambda batch, channels, positions: 1.0 * batch * channels * (channels + 1) * positions,  # one half
+    ),
     Case(
         "pairwise IoU",
         "yolo_iou.pairwise_iou",

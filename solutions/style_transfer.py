@@ -52,9 +52,9 @@ def gram_is_blind_to(
 ) -> int:
     """Say whether an operation on feature maps leaves their Gram matrix as it is.
 
-    Eq. gram-blind. 1: it does; 0: it does not. The operations: to put positions into another order, the same in
-    all channels; to turn each row round; to leave out the last column; to exchange the
-    first two channels.
+    Eq. gram-blind. 1: it does; 0: it does not. The operations: to put positions into
+    another order, the same in all channels; to turn each row round; to leave out the
+    last column; to exchange the first two channels.
     """
     shuffled = F.reshape(len(F), -1)[:, order].reshape(F.shape)
     swapped = np.concatenate([F[1::-1], F[2:]])

@@ -135,6 +135,15 @@ SECTIONS = (
     ),
     Section(
         "004",
+        "Style Transfer & Object Detection",
+        "YOLO IoU (Intersection over Union)",
+        {
+            r"G^{[l]} = M^{[l]}": "formula-style-gram",
+            r"\mathcal{L} = \alpha": "formula-style-losses",
+        },
+    ),
+    Section(
+        "004",
         "CNN Output Size",
         "Init Summary",
         {
