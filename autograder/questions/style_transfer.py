@@ -285,8 +285,8 @@ STYLE_LOSS = Question(
     draws=STYLES,
     mistakes={
         "normalized twice": style_slip(
-            "you normalize twice: Gatys's 1 / (4 C² P²) is for inner products that are divided by nothing. Here the "
-            "Gram matrices are divided by P already, so 1 / (4 C²) is left",
+            "you normalize twice: Gatys's 1 / (4 C² N²) is for inner products that are divided by nothing. Here the "
+            "Gram matrices are divided by N positions already, so 1 / (4 C²) is left",
             (QUARTER, "1 / (4 * len(A) ** 2 * F.shape[2] ** 2)"),
         ),
         "not normalized": style_slip(
@@ -334,7 +334,7 @@ STYLE_LOSS_BACKWARD = Question(
     mistakes={
         "factor 2 of the symmetry": style_backward_slip(
             "your dF is half of what it should be: G is symmetric, each feature enters it in a row and in a column. "
-            "The 2 of the square and this 2 cancel the 4 of the factor: dF = (G - A) F / (C² P)",
+            "The 2 of the square and this 2 cancel the 4 of the factor: dF = (G - A) F / (C² N), N positions",
             (THROUGH_GRAM, "dG @ of_gram[0] / of_gram[1]"),
         ),
         "factor 2 of the square": style_backward_slip(
