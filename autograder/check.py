@@ -455,7 +455,8 @@ def _shape_message(task: Task, case: Case, answer: Answer) -> str:
             hint = "; is it transposed?" if got.ndim == 2 and got.T.shape == expected.shape else ""
             return f"{name} has shape {got.shape}, expected {expected.shape}{hint}"
         if got.dtype.kind != expected.dtype.kind or (got.itemsize < expected.itemsize and not task.tensors):
-            return f"{name} has dtype {got.dtype}, expected {expected.dtype}: the values lose digits on the way"
+            hint = ": the values lose digits on the way" if expected.dtype.kind == "f" else ""
+            return f"{name} has dtype {got.dtype}, expected {expected.dtype}{hint}"
     return ""
 
 
@@ -538,10 +539,12 @@ def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool
     unlike = _unlike(got, expected, task)
     if not reveal:
         return f"{int(unlike.sum())} of {got.size} numbers differ on “{case.label}”{hint}"
-    distance = np.where(np.isfinite(got), np.abs(got - expected), np.inf)
+    both = got.dtype == expected.dtype == bool
+    distance = unlike if both else np.where(np.isfinite(got), np.abs(got - expected), np.inf)
     worst = np.unravel_index(int(np.argmax(np.where(unlike, distance, -1.0))), got.shape)
     where = f"{name}[{', '.join(map(str, worst))}]" if worst else name
-    return f"{where} is {got[worst]:.6g}, expected {expected[worst]:.6g} ({unlike.sum()} of {got.size} differ){hint}"
+    got_one, right_one = (str(one) if one.dtype == bool else f"{one:.6g}" for one in (got[worst], expected[worst]))
+    return f"{where} is {got_one}, expected {right_one} ({unlike.sum()} of {got.size} differ){hint}"
 
 
 def _relation(got: Any, expected: Any, task: Task) -> str:
@@ -552,7 +555,7 @@ def _relation(got: Any, expected: Any, task: Task) -> str:
     if got.ndim == 2 and got.shape[0] == got.shape[1] and close(got.T, expected, task):
         return "; yours is the transpose"
     if not np.any(got):
-        return "; yours is all zeros"
+        return "; yours is all False" if got.dtype == bool else "; yours is all zeros"
     if got.dtype.kind not in "iuf":
         return ""
     norm = float(np.sum(expected * expected))

@@ -128,6 +128,17 @@ def test_every_mistake_loses_marks_and_is_named_without_a_word_of_hidden_numbers
     assert len({verdict.points for verdict in verdicts}) == 1, "two students pay differently for one mistake"
 
 
+@pytest.mark.parametrize(("stem", "name"), QUESTIONS)
+def test_a_student_is_shown_where_a_wrong_answer_differs(stem, name):
+    asked = question.of_block(stem)[name]
+    task = task_of(asked, points_of(stem)[name], 0)
+    namespace = wrong_answer(asked, next(iter(asked.mistakes)))
+    with np.errstate(all="ignore"):
+        answers = [check.perform(namespace, check.call_of(task, case)) for case in task.cases]
+    verdict = check.examine(task, answers, reveal=True)
+    assert any(", expected " in step.message or "shape" in step.message for step in verdict.steps), verdict
+
+
 @pytest.mark.parametrize(("stem", "name"), FIRST_QUESTIONS)
 def test_the_page_of_the_matrix_says_what_the_grader_does(stem, name):
     asked = question.of_block(stem)[name]
@@ -329,6 +340,12 @@ def test_a_students_own_not_implemented_error_is_a_message_too(raised):
     assert [step.message for step in verdict.steps] == [
         f"NotImplementedError: {'later' if 'later' in str(raised) else ''}"
     ]
+
+
+def test_numbers_in_place_of_truth_values_are_not_said_to_lose_digits():
+    answer = {"nms": lambda boxes, scores, threshold: np.ones(len(boxes))}
+    message = verdict_on("yolo_iou", "nms", answer, 0).steps[0].message
+    assert message == "keep has dtype float64, expected bool"
 
 
 def test_inputs_that_are_overwritten_cost_a_tenth():
