@@ -47,8 +47,9 @@ def answer_cell(notebook: NotebookNode, name: str) -> NotebookNode:
 
 
 def edits(cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
-    """The edits that make a mistake in an answer; none where the mistake is no edit of it."""
-    found = [edit for function in mistake.functions for edit in getattr(function, "edits", ())]
+    """The edits that make a mistake in an answer; none where the function with the mistake is not written there."""
+    written = [function for function in mistake.functions if f"def {function.__name__}" in cell.source]
+    found = [edit for function in written for edit in getattr(function, "edits", ())]
     return found if all(cell.source.count(old.strip()) == 1 for old, _ in found) else []
 
 
