@@ -1,7 +1,7 @@
 """The questions about generative adversarial networks, each with the mistakes that are known by name.
 
 A mistake is an edit of the reference's source. The kernel's are edits of the walk over blocks below, which computes
-what the kernel computes. What training must come near to, within a margin, is computed from the data directly.
+what the kernel computes.
 """
 
 from collections.abc import Mapping
