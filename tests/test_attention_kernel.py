@@ -1,20 +1,16 @@
 """Flash attention: what the tests of all kernels' values and gradients leave open."""
 
-import importlib.util
-
-import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
-from autograder import check, compose, stubs
-from autograder.judge import judge
 from autograder.questions.attention import KERNEL, walk_over_keys
 from kernels import INTERPRETED, checker
 from kernels.attention import LARGEST, attention, attention_forward
 from tests import ahead_of_time, kernel_twins
 from tests.kernel_guards import guarded_outputs
+from tests.submitted_kernel import submitted, verdict_on
 from tests.test_kernel_values import assert_kernel_close
 from tests.tolerances import assert_close
 
@@ -214,35 +210,12 @@ SLIPS = {
 }
 
 
-def submitted(edits, folder):
-    """The functions of a notebook whose kernel has pieces of its source replaced."""
-    parts = [compose.KERNEL_SETUP, stubs.whole("attention"), stubs.solved("attention_kernel")]
-    source = "\n\n\n".join(parts)
-    for old, new in edits:
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    file = folder / "answer.py"  # Triton reads a kernel's source from its file
-    file.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("answer", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
-
-
-def verdict_on(answer, seed):
-    def ask(call):
-        with np.errstate(all="ignore"):
-            return check.perform(answer, call)
-
-    return judge(KERNEL, 7.0, seed, ask)
-
-
 @interpreted
 @pytest.mark.filterwarnings("ignore:All-NaN slice")  # as in a notebook
 @pytest.mark.parametrize("mistake", [None, *SLIPS])
 def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistake, tmp_path):
-    answer = submitted(SLIPS.get(mistake, []), tmp_path)
+    answer = submitted("attention_kernel", ["attention"], SLIPS.get(mistake, []), tmp_path)
     for seed in (0, 1):
-        verdict = verdict_on(answer, seed)
+        verdict = verdict_on(KERNEL, 7.0, answer, seed)
         assert (verdict.points == verdict.out_of) == (mistake is None), verdict
         assert verdict.mistake == (KERNEL.mistakes[mistake].message if mistake else ""), verdict

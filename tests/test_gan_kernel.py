@@ -1,20 +1,18 @@
 """The fused loss of the discriminator: what the tests of all kernels leave open."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
-from autograder import check, compose, stubs
-from autograder.judge import judge
+from autograder import check
 from autograder.questions.gan import KERNEL, walk_over_blocks
 from kernels import INTERPRETED, checker
 from kernels.gan import discriminator_loss_forward
 from solutions import gan as reference
 from tests.kernel_guards import guarded_outputs
+from tests.submitted_kernel import submitted, verdict_on
 from tests.tolerances import assert_close
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -122,6 +120,7 @@ def test_the_walk_over_blocks_adds_up_to_the_loss(label, rng):
 STABLE = "tl.maximum({x}, 0.0) {label}+ _log1p(tl.exp(-tl.abs({x})))"
 OF_REAL, OF_FAKE = STABLE.format(x="real", label="- alpha * real "), STABLE.format(x="fake", label="")
 PART = "of_real / n_real + of_fake / n_fake"
+NOTEBOOK = ("discriminator_loss_kernel", ("_log1p", "launch_discriminator_loss"))  # the kernel, and what is given
 SLIPS = {
     "padding counts": [
         ("tl.where(k < n_real, of_real, 0.0)", "of_real"),
@@ -137,35 +136,12 @@ SLIPS = {
 }
 
 
-def submitted(edits, folder):
-    """The functions of a notebook whose kernel has pieces of its source replaced."""
-    given = [stubs.whole(name) for name in ("_log1p", "launch_discriminator_loss")]
-    source = "\n\n\n".join([compose.KERNEL_SETUP, *given, stubs.solved("discriminator_loss_kernel")])
-    for old, new in edits:
-        assert source.count(old) == 1
-        source = source.replace(old, new)
-    file = folder / "answer.py"  # Triton reads a kernel's source from its file
-    file.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("answer", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
-
-
-def verdict_on(answer, seed):
-    def ask(call):
-        with np.errstate(all="ignore"):
-            return check.perform(answer, call)
-
-    return judge(KERNEL, 6.0, seed, ask)
-
-
 @interpreted
 @pytest.mark.parametrize("mistake", [None, *SLIPS])
 def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistake, tmp_path):
-    answer = submitted(SLIPS.get(mistake, []), tmp_path)
+    answer = submitted(*NOTEBOOK, SLIPS.get(mistake, []), tmp_path)
     for seed in (0, 1):
-        verdict = verdict_on(answer, seed)
+        verdict = verdict_on(KERNEL, 6.0, answer, seed)
         assert (verdict.points == verdict.out_of) == (mistake is None), verdict
         assert verdict.mistake == (KERNEL.mistakes[mistake].message if mistake else ""), verdict
 
@@ -179,7 +155,7 @@ def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistak
     ],
 )
 def test_programs_that_meet_at_one_number_are_told_that_they_race(store, tmp_path):
-    answer = submitted([("tl.store(losses_ptr + program, ", store)], tmp_path)
-    verdict = verdict_on(answer, 0)
+    answer = submitted(*NOTEBOOK, [("tl.store(losses_ptr + program, ", store)], tmp_path)
+    verdict = verdict_on(KERNEL, 6.0, answer, 0)
     assert verdict.mistake == check.FAULTS["race"], verdict
     assert verdict.points < verdict.out_of

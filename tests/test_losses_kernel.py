@@ -1,6 +1,5 @@
 """The fused cross-entropy in Triton: what is its own. Its values and gradients are tested with all kernels' twins."""
 
-import importlib.util
 import math
 
 import numpy as np
@@ -9,13 +8,12 @@ import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
-from autograder import check, compose, stubs
-from autograder.judge import judge
 from autograder.questions.losses import KERNEL, walk_over_blocks
 from kernels import INTERPRETED
 from kernels.losses import cross_entropy_forward, launch_cross_entropy
 from solutions import losses as reference
 from tests.kernel_guards import guarded_outputs
+from tests.submitted_kernel import submitted, verdict_on
 from tests.tolerances import assert_close
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -157,8 +155,10 @@ def test_the_walk_over_blocks_gives_the_losses_and_gradients_of_the_rows(label, 
 
 
 WALK = "    for start in range(0, classes, BLOCK):\n"
+LOAD = 'z = tl.load(logits_ptr + start + k, mask=start + k < classes, other=float("-inf"))'
+INDENTS = ("\n" + 8 * " ", "\n" + 12 * " ")  # it is loaded twice: for the sum, and for the gradient
 SLIPS = {
-    "padding of zeros": [('float("-inf")', "0.0")],
+    "padding of zeros": [(indent + LOAD, indent + LOAD.replace('float("-inf")', "0.0")) for indent in INDENTS],
     "maximum of zeros": [("top, total = -3.0e38, 0.0", "top, total = 0.0, 0.0")],
     "no maximum": [("tl.maximum(top, tl.max(z, axis=0))", "0.0 * top")],
     "no rescaling": [("total * tl.exp(top - new_top)", "total")],
@@ -168,34 +168,11 @@ SLIPS = {
 }
 
 
-def submitted(edits, folder):
-    """The functions of a notebook whose kernel has pieces of its source replaced."""
-    parts = [compose.KERNEL_SETUP, stubs.whole("launch_cross_entropy"), stubs.solved("cross_entropy_kernel")]
-    source = "\n\n\n".join(parts)
-    for old, new in edits:
-        assert old in source
-        source = source.replace(old, new)
-    file = folder / "answer.py"  # Triton reads a kernel's source from its file
-    file.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("answer", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
-
-
-def verdict_on(answer, seed):
-    def ask(call):
-        with np.errstate(all="ignore"):
-            return check.perform(answer, call)
-
-    return judge(KERNEL, 6.0, seed, ask)
-
-
 @pytest.mark.skipif(not INTERPRETED, reason="the grader interprets")
 @pytest.mark.parametrize("mistake", [None, *SLIPS])
 def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistake, tmp_path):
-    answer = submitted(SLIPS.get(mistake, []), tmp_path)
+    answer = submitted("cross_entropy_kernel", ["launch_cross_entropy"], SLIPS.get(mistake, []), tmp_path)
     for seed in (0, 1):
-        verdict = verdict_on(answer, seed)
+        verdict = verdict_on(KERNEL, 6.0, answer, seed)
         assert (verdict.points == verdict.out_of) == (mistake is None), verdict
         assert verdict.mistake == (KERNEL.mistakes[mistake].message if mistake else ""), verdict

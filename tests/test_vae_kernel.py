@@ -1,20 +1,18 @@
 """Sample and divergence in Triton: what is their own. Values and gradients are tested with all kernels' twins."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="the kernels need triton, which exists for Linux only")
 
-from autograder import check, compose, stubs
-from autograder.judge import judge
+from autograder import check
 from autograder.questions.vae import KERNEL, walk_over_rows
 from kernels import INTERPRETED, checker
 from kernels.vae import reparameterize_kl, reparameterize_kl_forward
 from solutions import vae as reference
 from tests.kernel_guards import guarded_outputs
+from tests.submitted_kernel import submitted, verdict_on
 from tests.tolerances import assert_close
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -144,6 +142,7 @@ def test_the_walk_over_rows_gives_what_the_numpy_twin_gives(label, rng):
 
 
 TERMS = "terms = 0.5 * (mu * mu + sigma * sigma - 1.0 - logvar)"
+NOTEBOOK = ("reparameterize_kl_kernel", ("reparameterize_kl",))  # the kernel, and what is given
 SLIPS = {
     "padded lanes add a half": [
         (TERMS, TERMS.replace("1.0", "tl.where(mask, 1.0, 0.0)")),
@@ -157,35 +156,12 @@ SLIPS = {
 }
 
 
-def submitted(edits, folder):
-    """The functions of a notebook whose kernel has pieces of its source replaced."""
-    parts = [compose.KERNEL_SETUP, stubs.whole("reparameterize_kl"), stubs.solved("reparameterize_kl_kernel")]
-    source = "\n\n\n".join(parts)
-    for old, new in edits:
-        assert old in source
-        source = source.replace(old, new)
-    file = folder / "answer.py"  # Triton reads a kernel's source from its file
-    file.write_text(source, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("answer", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return vars(module)
-
-
-def verdict_on(answer, seed):
-    def ask(call):
-        with np.errstate(all="ignore"):
-            return check.perform(answer, call)
-
-    return judge(KERNEL, 6.0, seed, ask)
-
-
 @pytest.mark.skipif(not INTERPRETED, reason="the grader interprets")
 @pytest.mark.parametrize("mistake", [None, *SLIPS])
 def test_a_slip_in_the_source_of_the_kernel_is_named_as_its_twin_in_numpy(mistake, tmp_path):
-    answer = submitted(SLIPS.get(mistake, []), tmp_path)
+    answer = submitted(*NOTEBOOK, SLIPS.get(mistake, []), tmp_path)
     for seed in (0, 1):
-        verdict = verdict_on(answer, seed)
+        verdict = verdict_on(KERNEL, 6.0, answer, seed)
         assert (verdict.points == verdict.out_of) == (mistake is None), verdict
         assert verdict.mistake == (KERNEL.mistakes[mistake].message if mistake else ""), verdict
 
@@ -195,7 +171,8 @@ def test_a_total_that_all_programs_add_to_without_an_atomic_is_named_as_a_race(t
     """The right divergences, and beside them a total: all programs read and write one place."""
     store = "tl.store(kl_ptr + row, kl, mask=row < batch)"
     total = "tl.store(kl_ptr, tl.load(kl_ptr) + tl.sum(kl, axis=0))"
-    verdict = verdict_on(submitted([(store, f"{total}\n    {store}")], tmp_path), 0)
+    answer = submitted(*NOTEBOOK, [(store, f"{total}\n    {store}")], tmp_path)
+    verdict = verdict_on(KERNEL, 6.0, answer, 0)
     (memory,) = [step for step in verdict.steps if "stays in bounds" in step.title]
     assert not memory.passed
     assert memory.message.startswith("race:")
