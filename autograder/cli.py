@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import track
 
 from autograder import blocks, compose, course, progress, sandbox, workers
 from autograder import export as exporting
+from autograder import feedback as returning
 from autograder import grade as grading
 from autograder import report as reporting
 from autograder.errors import UserError
@@ -28,6 +30,8 @@ SANDBOX = click.option(
     default="bwrap",
     help="How to confine submissions.",
 )
+
+FEW = 8  # pages that one process has written before others have started
 
 
 def one_line_errors(command: Command) -> Command:
@@ -124,18 +128,16 @@ def grade(
 
 @main.command()
 @click.argument("assignment")
+@click.option("--workers", "count", type=click.IntRange(1), default=os.cpu_count(), help="Processes that write.")
 @COURSE
 @one_line_errors
-def feedback(assignment: str, folder: Path) -> None:
+def feedback(assignment: str, count: int, folder: Path) -> None:
     """Write feedback/<student>/<ASSIGNMENT>/<ASSIGNMENT>.html for every graded submission."""
-    api = course.api(folder)
-    if not any((folder / "autograded").glob(f"*/{assignment}")):
-        raise UserError(
-            f"nothing of {assignment} has been graded yet: run `python -m autograder grade {assignment}` first"
-        )
-    result = api.generate_feedback(assignment)
-    if not result["success"]:
-        raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
+    students = returning.graded(folder, assignment)
+    with workers.local(min(count, len(students)), len(students) > FEW) as client:
+        pages = returning.write(folder, assignment, students, client)
+        for _ in track(pages, "Writing feedback", len(students), console=Console(), transient=True):
+            pass
     click.echo(folder / "feedback")
 
 

@@ -5,6 +5,7 @@ feedback and report and prints the marks, for each block named (all of them wher
 deleted.
 """
 
+import html
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from nbformat.v4 import new_code_cell
 from rich.console import Console
 from rich.table import Table
 
-from autograder import blocks, compose, course, progress, report, workers
+from autograder import blocks, compose, course, feedback, progress, report, workers
 from autograder import grade as grading
 from autograder.errors import UserError
 from autograder.question import Mistake, of_block
@@ -197,20 +198,14 @@ def verdict_problem(folder: Path, stem: str, submission: Submission) -> str:
     dependent = {name for name in checks if needed(stem, name) & submission.says.keys()}
     if not submission.says.keys() <= lost or lost - submission.says.keys() - dependent:
         return f"lost points in {sorted(lost)}, expected {sorted(submission.says)}"
-    feedback = (folder / "feedback" / submission.student / stem / f"{stem}.html").read_text(encoding="utf-8")
-    said = (
-        feedback.replace("&#x27;", "'")
-        .replace("&quot;", '"')
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&amp;", "&")
-    )
+    page = (folder / "feedback" / submission.student / stem / f"{stem}.html").read_text(encoding="utf-8")
+    said = html.unescape(page)
     unsaid = [words for words in submission.says.values() if words not in said]
     return "" if not unsaid else f"the feedback does not say: {unsaid}"
 
 
-def grade_class(folder: Path, stem: str, console: Console) -> bool:
-    """Hand in, grade and write the feedback of a block's class; print the marks. True if all are as they must be."""
+def grade_class(folder: Path, stem: str, console: Console) -> list[str]:
+    """Hand in, grade and write the feedback of a block's class; print the marks. Return what is not as it must be."""
     course.release(folder, stem)
     released = nbformat.read(folder / "release" / stem / f"{stem}.ipynb", 4)
     students = {submission.student: submission for submission in submissions(stem, released)}
@@ -222,27 +217,26 @@ def grade_class(folder: Path, stem: str, console: Console) -> bool:
     with workers.local(os.cpu_count() or 1) as client:
         going = grading.grade(opened, list(students), client)
         records = sorted(progress.of_class(going, stem, len(students), console), key=lambda r: order[r.student])
-    seconds = time.monotonic() - start
-    result = course.api(folder).generate_feedback(stem)
-    if not result["success"]:
-        raise UserError(f"nbgrader could not write the feedback: {course.reason(result)}")
+        seconds = time.monotonic() - start
+        list(feedback.write(folder, stem, feedback.graded(folder, stem), client))
     report.write(folder, stem, folder / "report" / f"{stem}.html")
     table = Table(title=f"{stem}: a sample class of {len(records)}, graded in {seconds:.0f} s", expand=True)
     table.add_column("student", no_wrap=True)
     table.add_column("points", no_wrap=True, justify="right")
     table.add_column("right", no_wrap=True)
     table.add_column("the feedback says", no_wrap=True, overflow="ellipsis", ratio=1)
-    fine = True
+    wrong = []
     for record in records:
         submission = students[record.student]
         problem = verdict_problem(folder, stem, submission) if not record.problem else ""
         good = submission.graded == (not record.problem) and not problem
-        fine = fine and good
+        if not good:
+            wrong.append(f"{stem}, {record.student}: {problem or record.problem or 'graded, and must not be'}")
         marks = f"{record.points:g}/{record.out_of:g}" if not record.problem else "–"
         said = "\n".join(dict.fromkeys(submission.says.values()))
         table.add_row(record.student, marks, "yes" if good else "NO", problem or record.problem or said)
     console.print(table)
-    return fine
+    return wrong
 
 
 def main() -> None:
@@ -252,11 +246,11 @@ def main() -> None:
     folder.mkdir(parents=True)
     try:
         stems = [blocks.require(stem) for stem in sys.argv[2:]] or blocks.stems()
-        fine = [grade_class(folder, stem, console) for stem in stems]
+        wrong = [line for stem in stems for line in grade_class(folder, stem, console)]
     except UserError as error:
         sys.exit(f"sample class: {error}")
-    if not all(fine):
-        sys.exit("sample class: a verdict is not as it must be")
+    if wrong:
+        sys.exit("\n".join(["sample class: a verdict is not as it must be", *wrong]))
 
 
 if __name__ == "__main__":

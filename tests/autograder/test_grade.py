@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 
-from autograder import compose, course, judge
+from autograder import compose, course, feedback, judge, workers
 from autograder import grade as grading
 from autograder.blocks import ROOT
 from autograder.errors import UserError
@@ -62,9 +62,33 @@ def test_a_class_lands_in_gradebook_and_feedback(classroom, graded):
     assert course.api(classroom).generate_feedback("lstm")["success"]
     for folder in ("autograded", "feedback"):  # the public cases are large, and a class has many students
         assert [path.suffix for path in (classroom / folder / "carl/lstm").iterdir()] in ([".ipynb"], [".html"])
-    feedback = (classroom / "feedback/carl/lstm/lstm.html").read_text(encoding="utf-8")
-    assert "tanh" in feedback
-    assert "Looks like:" in feedback
+    page = (classroom / "feedback/carl/lstm/lstm.html").read_text(encoding="utf-8")
+    assert "tanh" in page
+    assert "Looks like:" in page
+
+
+def test_feedback_written_by_several_processes_is_that_of_nbgrader(classroom, graded):
+    students = ["ada", "blaise", "carl"]
+    graded(classroom, students)
+    assert course.api(classroom).generate_feedback("lstm")["success"]
+    pages = [classroom / "feedback" / student / "lstm" / "lstm.html" for student in students]
+    expected = [page.read_text(encoding="utf-8") for page in pages]
+    shutil.rmtree(classroom / "feedback")
+    with workers.local(2) as client:
+        assert sorted(feedback.write(classroom, "lstm", feedback.graded(classroom, "lstm"), client)) == students
+    assert [page.read_text(encoding="utf-8") for page in pages] == expected
+
+
+def test_feedback_that_cannot_be_written_names_the_student_and_costs_nobody_else(classroom, client, graded):
+    graded(classroom, ["ada", "blaise", "carl"])
+    (classroom / "autograded/ada/lstm/lstm.ipynb").write_text("{ not json", encoding="utf-8")
+    os.rename(classroom / "autograded/carl", classroom / "autograded/carl [2]*")  # a pattern to nbgrader
+    students = feedback.graded(classroom, "lstm")
+    with pytest.raises(UserError, match="could not write the feedback of ada \\(and of 1 other\\): "):
+        list(feedback.write(classroom, "lstm", students, client))
+    assert (classroom / "feedback/blaise/lstm/lstm.html").exists()
+    with pytest.raises(UserError, match=r"of carl \[2\]\*: .*rename it"):
+        list(feedback.write(classroom, "lstm", students[-1:], client))
 
 
 def test_no_script_of_a_student_reaches_the_feedback(classroom, problem_of):
