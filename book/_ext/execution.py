@@ -1,7 +1,7 @@
 """How the cells of the chapters are run.
 
 A kernel finds the project's packages and computes on one thread; the cells run again when the code below them
-has changed.
+has changed, one page on each core.
 """
 
 import hashlib
@@ -9,13 +9,19 @@ import os
 import re
 import shutil
 import sys
-from pathlib import Path
+import time
+from pathlib import Path, PurePath
 from typing import Any
 
 from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
+from myst_nb.core.read import is_myst_markdown_notebook
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
 from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
+LOGGER = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the extensions that are loaded after this one import the autograder
 # What a cell prints depends on these, and what a page shows on those.
@@ -49,7 +55,7 @@ def forget_stale_results(app: Sphinx, config: Config) -> None:
     # Sphinx reads all pages again when one of these values is another than in the last build.
     config.code_digest, config.look_digest = digest(CODE), digest(LOOK)
     config.package_digests = {package: digest(patterns) for package, patterns in PACKAGES.items()}
-    results = Path(app.outdir).parent / ".jupyter_cache"
+    results = cache_folder(app)
     if is_new(results / "code.sha256", config.code_digest):
         shutil.rmtree(results, ignore_errors=True)
         write(results / "code.sha256", config.code_digest)
@@ -57,6 +63,38 @@ def forget_stale_results(app: Sphinx, config: Config) -> None:
         if is_new(results / f"{package}.sha256", value):
             forget_pages_that_import(package, results)
             write(results / f"{package}.sha256", value)
+
+
+def cache_folder(app: Sphinx) -> Path:
+    """Where myst-nb keeps the results of pages."""
+    return Path(app.outdir).parent / ".jupyter_cache"
+
+
+def execute_in_parallel(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
+    """Run the pages whose results are not in the cache, one on each core; myst-nb then finds all of them there.
+
+    Where a page fails, nothing is kept of it: myst-nb runs it once more, and says what happened and where.
+    """
+    paths = [path for path in map(env.doc2path, pages) if is_executed(path, app.config.nb_execution_excludepatterns)]
+    if not paths:
+        return
+    cache = get_cache(str(cache_folder(app)))
+    for path in paths:
+        cache.add_nb_to_project(path, read_data={"type": "plugin", "name": "myst_nb_md"})
+    start = time.monotonic()
+    executor = load_executor("local-parallel", cache)
+    done = executor.run_and_cache(filter_uris=paths, timeout=app.config.nb_execution_timeout).all()
+    LOGGER.info(
+        "executed %d of %d pages with code in %.0f s on %d cores",
+        *(len(done), len(paths), time.monotonic() - start, os.cpu_count()),
+    )
+
+
+def is_executed(path: str, excluded: list[str]) -> bool:
+    """Whether a page has cells that are to be run."""
+    if any(PurePath(path).match(pattern) for pattern in excluded):
+        return False
+    return is_myst_markdown_notebook(Path(path).read_text(encoding="utf-8"))
 
 
 def is_new(stamp: Path, value: str) -> bool:
@@ -89,5 +127,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("package_digests", {}, "env", dict)
     app.connect("config-inited", set_up_kernels)
     app.connect("config-inited", forget_stale_results)
+    app.connect("env-before-read-docs", execute_in_parallel)
     app.connect("build-finished", forget_bad_build)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
