@@ -115,6 +115,14 @@ def forget_pages_that_import(package: str, results: Path) -> None:
             cache.remove_cache(record.pk)
 
 
+def note_start(app: Sphinx, config: Config) -> None:
+    app.started = time.monotonic()
+
+
+def say_how_long(app: Sphinx, error: Exception | None) -> None:
+    LOGGER.info("this build took %.0f s", time.monotonic() - app.started)
+
+
 def forget_bad_build(app: Sphinx, error: Exception | None) -> None:
     """Read every page again after a build with warnings, or the next one would skip what it warned about."""
     if app._warncount:
@@ -125,8 +133,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("code_digest", "", "env", str)
     app.add_config_value("look_digest", "", "env", str)
     app.add_config_value("package_digests", {}, "env", dict)
+    app.connect("config-inited", note_start)
     app.connect("config-inited", set_up_kernels)
     app.connect("config-inited", forget_stale_results)
     app.connect("env-before-read-docs", execute_in_parallel)
     app.connect("build-finished", forget_bad_build)
+    app.connect("build-finished", say_how_long)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
