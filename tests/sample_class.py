@@ -54,15 +54,23 @@ def edits(cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
     return found if all(cell.source.count(old.strip()) == 1 for old, _ in found) else []
 
 
+def words(source: str) -> set[str]:
+    return set(re.findall(r"\w+", source))
+
+
 @cache
 def used(stem: str) -> dict[str, set[str]]:
-    """For each question, those whose answers are called when it is judged, by its own answer or by the grader."""
+    """For each question, those whose answers are called when it is judged: by its own answer, by what is given, or by
+    the grader."""
     notebook, questions = solved(stem), of_block(stem)
+    ids = {cell.metadata.get("nbgrader", {}).get("grade_id", ""): cell for cell in notebook.cells}
+    given = {name.removeprefix("given-"): cell for name, cell in ids.items() if name.startswith("given-")}
     found = {}
     for name, question in questions.items():
-        words = set(re.findall(r"\w+", answer_cell(notebook, name).source))
-        words |= {function.__name__ for function in question.reference}
-        found[name] = (words & questions.keys()) - {name}
+        called = words(answer_cell(notebook, name).source) | {function.__name__ for function in question.reference}
+        for helper in called & given.keys():
+            called |= words(given[helper].source)
+        found[name] = (called & questions.keys()) - {name}
     return found
 
 
