@@ -13,7 +13,8 @@ from selenium.webdriver.common.by import By
 
 from autograder import stubs
 from autograder.blocks import ROOT, pages
-from tests.site.browsing import SITE, THEMES, open_page, set_width
+from tests.site import axe
+from tests.site.browsing import SITE, THEMES, open_page, set_theme, set_width
 from tests.site.conftest import Look
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -86,6 +87,17 @@ def test_formulas_are_typeset_without_a_script(page: str, look: Look) -> None:
 def test_a_page_is_no_wider_than_a_phone(page: str, theme: str, look: Look) -> None:
     visit = look(page, theme, PHONE)
     assert visit.overflow <= 0, visit.widest
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", PHONE)])
+@every_page
+def test_axe_finds_nothing_that_shuts_a_reader_out(
+    page: str, theme: str, width: int, site: str, driver: Chrome
+) -> None:
+    set_theme(driver, theme)
+    set_width(driver, width)
+    open_page(driver, f"{site}/{page}.html")
+    assert axe.violations(driver) == []
 
 
 @every_page
