@@ -1,11 +1,14 @@
 """The picture of activations and their slopes: it shows what the reference computes."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 from solutions import activations
 from tests.site import figure
@@ -19,6 +22,8 @@ NAMES = [name.removesuffix("_forward") for name in vars(activations) if name.end
 SHAPED = {"prelu", "bias_gelu", "bias_silu", "softmax"}  # not functions of one number
 FUNCTIONS = [*(name for name in NAMES if name not in SHAPED), "gelu_tanh"]
 XS = np.arange(-80, 81) / 20
+
+Drag = Callable[[Chrome, float, float, float], None]
 
 
 def reference(name: str, x: np.ndarray, *parameters: float) -> tuple[np.ndarray, np.ndarray]:
@@ -95,17 +100,39 @@ def test_the_keyboard_chooses_a_function_and_moves_along_it(explorer: Chrome) ->
     assert picture.accessible_name.startswith("sigmoid, solid, and the slope, dashed")
 
 
-def test_a_pointer_on_the_picture_moves_the_marker_to_where_it_is(explorer: Chrome) -> None:
+def middle(driver: Chrome, element: WebElement) -> tuple[float, float]:
+    script = "const b = arguments[0].getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]"
+    x, y = driver.execute_script(script, element)
+    return x, y
+
+
+def drag_mouse(driver: Chrome, x: float, y: float, away: float) -> None:
+    actions = ActionBuilder(driver)
+    actions.pointer_action.move_to_location(round(x), round(y)).pointer_down()
+    actions.pointer_action.move_to_location(round(x + away), round(y + 5)).pointer_up()
+    actions.perform()
+
+
+def drag_finger(driver: Chrome, x: float, y: float, away: float) -> None:
+    points = {"touchStart": [(x, y)], "touchMove": [(x + away / 2, y), (x + away, y + 5)]}
+    for kind, places in points.items():
+        for at_x, at_y in places:
+            event = {"type": kind, "touchPoints": [{"x": at_x, "y": at_y}]}
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+    driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@pytest.mark.parametrize("drag", [drag_mouse, drag_finger])
+def test_a_pointer_on_the_picture_moves_the_marker_to_where_it_is(explorer: Chrome, drag: Drag) -> None:
     picture = figure.find(explorer, EXPLORER, "svg")
     explorer.execute_script("arguments[0].scrollIntoView({block: 'center'})", picture)
-    slider = figure.control(explorer, EXPLORER, "x")
     for away in (-120, 90):
-        chain = ActionChains(explorer).move_to_element(picture).click_and_hold()
-        chain.move_by_offset(away, 20).release().move_by_offset(0, 30).perform()
-        box, marker = picture.rect, figure.find(explorer, EXPLORER, "path.value.at").rect
-        middle = marker["x"] + marker["width"] / 2 - box["x"] - box["width"] / 2
-        assert middle == pytest.approx(away, abs=3)
-        assert np.sign(float(slider.get_attribute("value") or 0)) == np.sign(away)
+        x, y = middle(explorer, picture)
+        drag(explorer, x, y, away)
+        marker, _ = middle(explorer, figure.find(explorer, EXPLORER, "path.value.at"))
+        assert marker - x == pytest.approx(away, abs=3)
+        at = float(figure.control(explorer, EXPLORER, "x").get_attribute("value") or "nan")
+        assert figure.told(explorer, EXPLORER).startswith(f"At x = {at:.2f}: ".replace("-", "−"))
 
 
 def test_a_parameter_is_there_only_with_a_function_that_has_it(explorer: Chrome) -> None:
