@@ -92,6 +92,18 @@ def set_theme(driver: Chrome, theme: str) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+def touch(driver: Chrome, places: list[tuple[float, float]]) -> None:
+    """Put a finger down on the first place of the viewport, drag it over the others, and lift it."""
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        for k, (x, y) in enumerate(places):
+            event = {"type": "touchMove" if k else "touchStart", "touchPoints": [{"x": x, "y": y}]}
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", event)
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    finally:
+        driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 def open_page(driver: Chrome, address: str) -> None:
     """Load a page and wait for its fonts."""
     driver.get(address)

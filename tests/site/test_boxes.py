@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from solutions.yolo_iou import giou_forward, iou, nms, pairwise_iou
-from tests.site.browsing import open_page, set_width
+from tests.site.browsing import open_page, set_width, touch
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -133,6 +133,20 @@ def test_of_two_boxes_under_the_pointer_the_smaller_one_moves(page: Chrome) -> N
     drag(page, "box-overlap", (150, 110), (15, 0))
     np.testing.assert_allclose(corners(page, "box-overlap", "a"), [[115, 60, 215, 160]], atol=1)
     np.testing.assert_array_equal(corners(page, "box-overlap", "b"), [[40, 20, 300, 200]])
+
+
+def test_a_finger_drags_a_box_and_the_page_stays_where_it_is(page: Chrome) -> None:
+    rect = box(page, "box-overlap", "a").find_element(By.TAG_NAME, "rect")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", rect)
+    before, scrolled = corners(page, "box-overlap", "a"), page.execute_script("return scrollY")
+    script = (
+        "const { x, y } = arguments[0].getBoundingClientRect(); return [x + 30, y + 60, arguments[0].getScreenCTM().a]"
+    )
+    x, y, scale = page.execute_script(script, rect)
+    touch(page, [(x, y + scale * moved) for moved in (0, 25, 50)])
+    np.testing.assert_allclose(corners(page, "box-overlap", "a") - before, [[0, 50, 0, 50]], atol=1)
+    assert page.execute_script("return scrollY") == scrolled
+    assert text(page, ".box-ratios") == ratios(page)
 
 
 def verdicts(boxes: np.ndarray, names: str, scores: np.ndarray, threshold: float) -> list[str]:

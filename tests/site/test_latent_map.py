@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from autograder.blocks import ROOT
 from solutions.vae_torch import VAE
-from tests.site.browsing import open_page, set_width
+from tests.site.browsing import open_page, set_width, touch
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -140,6 +140,16 @@ def test_the_pointer_draws_the_mark_over_the_map(page: Chrome) -> None:
     mark, box = page.find_element(By.CSS_SELECTOR, ".latent-mark").rect, tiles.rect
     center = np.array([mark["x"] + mark["width"] / 2 - box["x"], mark["y"] + mark["height"] / 2 - box["y"]])
     np.testing.assert_allclose(center, 136 + 16 / (6 / 16) * place(page) * [1, -1], atol=1)
+
+
+def test_a_finger_draws_the_mark_and_the_page_stays_where_it_is(page: Chrome) -> None:
+    tiles = page.find_element(By.CSS_SELECTOR, ".latent-pad .latent-tiles")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", tiles)
+    scrolled = page.execute_script("return scrollY")
+    left, top = page.execute_script("const { x, y } = arguments[0].getBoundingClientRect(); return [x, y]", tiles)
+    touch(page, [(left + 136, top + down) for down in (40, 90, 136 + 64)])
+    np.testing.assert_allclose(place(page), [0, -4 * 6 / 16], atol=0.1)
+    assert page.execute_script("return scrollY") == scrolled
 
 
 def test_the_figure_is_named_and_fits_on_a_phone(page: Chrome) -> None:

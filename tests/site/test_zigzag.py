@@ -8,7 +8,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.site.browsing import open_page, set_width
+from tests.site.browsing import open_page, set_width, touch
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -150,6 +150,20 @@ def test_arrow_keys_and_the_pointer_move_the_start(page: Chrome) -> None:
     at = drawn(page)[0]
     np.testing.assert_allclose(at, [-2, 1], atol=0.11)
     np.testing.assert_allclose(drawn(page), walk(10, 1.9, 0.0, 20, tuple(at)), atol=0.0026)
+
+
+def test_a_finger_moves_the_start_and_the_page_stays_where_it_is(page: Chrome) -> None:
+    start = page.find_element(By.CSS_SELECTOR, "#zigzag .start")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", start)
+    scrolled = page.execute_script("return scrollY")
+    script = """
+    const { x, y, width, height } = arguments[0].getBoundingClientRect();
+    return [x + width / 2, y + height / 2, 20 * arguments[0].ownerSVGElement.getScreenCTM().a];
+    """
+    x, y, unit = page.execute_script(script, start)
+    touch(page, [(x, y + unit * down) for down in (0, 1, 2)])
+    np.testing.assert_allclose(drawn(page)[0], [-7, 1], atol=0.11)
+    assert page.execute_script("return scrollY") == scrolled
 
 
 def test_what_the_page_asks_to_try_turns_out_as_it_says(page: Chrome) -> None:
