@@ -104,6 +104,17 @@ def touch(driver: Chrome, places: list[tuple[float, float]]) -> None:
         driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
+@contextmanager
+def without_scripts(driver: Chrome) -> Iterator[None]:
+    """Pages that are loaded meanwhile run no script; the last of them is left."""
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+        driver.get("about:blank")
+
+
 def open_page(driver: Chrome, address: str) -> None:
     """Load a page and wait for its fonts."""
     driver.get(address)

@@ -1,7 +1,6 @@
-"""What tests of the interactive figures share: setting controls, reading numbers, a visit without scripts."""
+"""What tests of the interactive figures share: setting controls and reading numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selenium.webdriver import Chrome
@@ -100,17 +99,6 @@ def names_of_controls(driver: Chrome, figure: str) -> list[str]:
     """What a screen reader calls the controls that can be seen."""
     controls = driver.find_elements(By.CSS_SELECTOR, f"#{figure} :is(input, select, button)")
     return [control.accessible_name for control in controls if control.is_displayed()]
-
-
-@contextmanager
-def without_scripts(driver: Chrome) -> Iterator[None]:
-    """Pages that are loaded meanwhile run no script; the last of them is left."""
-    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        yield
-    finally:
-        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-        driver.get("about:blank")
 
 
 def first_state(driver: Chrome, figure: str) -> tuple[str, ...]:

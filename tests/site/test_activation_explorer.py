@@ -12,6 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from solutions import activations
 from tests.site import figure
+from tests.site.browsing import without_scripts
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -168,7 +169,7 @@ def test_no_choice_makes_the_page_wider_than_a_phone(explorer: Chrome) -> None:
 
 def test_without_a_script_the_first_picture_stands_there(explorer: Chrome, site: str) -> None:
     shown = figure.first_state(explorer, EXPLORER)
-    with figure.without_scripts(explorer):
+    with without_scripts(explorer):
         explorer.get(f"{site}/{PAGE}")
         assert figure.first_state(explorer, EXPLORER) == shown
         assert figure.names_of_controls(explorer, EXPLORER) == []

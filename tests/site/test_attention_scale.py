@@ -13,6 +13,7 @@ from solutions.activations import softmax_backward
 from solutions.attention import attention_forward
 from solutions.losses import categorical_cross_entropy_forward
 from tests.site import figure
+from tests.site.browsing import without_scripts
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -165,7 +166,7 @@ def test_no_setting_makes_the_page_wider_than_a_phone(scale: Chrome) -> None:
 def test_without_a_script_the_first_picture_stands_there(scale: Chrome, site: str) -> None:
     scale.refresh()
     shown = figure.first_state(scale, SCALE)
-    with figure.without_scripts(scale):
+    with without_scripts(scale):
         scale.get(f"{site}/{PAGE}")
         assert figure.first_state(scale, SCALE) == shown
         assert figure.names_of_controls(scale, SCALE) == []

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from solutions.yolo_iou import giou_forward, iou, nms, pairwise_iou
-from tests.site.browsing import open_page, set_width, touch
+from tests.site.browsing import open_page, set_width, touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -221,16 +221,13 @@ def test_without_a_script_the_first_state_stands_there(figure: str, page: Chrome
         for e in page.find_elements(By.CSS_SELECTOR, f"#{figure} {selector}")
         for line in e.text.splitlines()
     }
-    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
+    with without_scripts(page):
         page.get(f"{site}/{PAGE}")
         assert text(page, f"#{figure}").splitlines() == [line for line in told if line not in hidden]
         assert page.find_element(By.CSS_SELECTOR, f"#{figure} svg").get_attribute("role") == "img"
         assert page.find_element(By.CSS_SELECTOR, f"#{figure} svg").get_attribute("aria-label")
         for selector in controls:
             assert not any(e.is_displayed() for e in page.find_elements(By.CSS_SELECTOR, f"#{figure} {selector}"))
-    finally:
-        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 @pytest.mark.parametrize("figure", FIGURES)

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from solutions.cnn import conv2d_forward
-from tests.site.browsing import open_page
+from tests.site.browsing import open_page, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -83,12 +83,9 @@ def test_a_click_chooses_a_place_and_play_goes_on_from_it(window: Chrome) -> Non
 def test_without_a_script_the_first_place_stands_there(window: Chrome, site: str) -> None:
     tables = [numbers(window, table) for table in ("conv-image", "conv-out")]
     told = said(window)
-    window.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
+    with without_scripts(window):
         window.get(f"{site}/{PAGE}")
         for table, shown in zip(("conv-image", "conv-out"), tables, strict=True):
             np.testing.assert_array_equal(numbers(window, table), shown)
         assert said(window) == told
         assert not window.find_element(By.CSS_SELECTOR, ".conv-controls").is_displayed()
-    finally:
-        window.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

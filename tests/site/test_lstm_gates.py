@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from solutions.lstm import lstm_step_backward, lstm_step_forward
 from tests.site import figure
+from tests.site.browsing import without_scripts
 from tests.tolerances import assert_close
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -113,7 +114,7 @@ def test_no_setting_makes_the_page_wider_than_a_phone(gates: Chrome) -> None:
 
 def test_without_a_script_the_first_step_stands_there(gates: Chrome, site: str) -> None:
     shown = figure.first_state(gates, GATES)
-    with figure.without_scripts(gates):
+    with without_scripts(gates):
         gates.get(f"{site}/{PAGE}")
         assert figure.first_state(gates, GATES) == shown
         assert figure.names_of_controls(gates, GATES) == []

@@ -8,7 +8,7 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.site.browsing import open_page, set_width, touch
+from tests.site.browsing import open_page, set_width, touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -188,8 +188,7 @@ def test_what_the_page_asks_to_try_turns_out_as_it_says(page: Chrome) -> None:
 
 def test_without_a_script_the_first_path_stands_there(page: Chrome, site: str) -> None:
     path, choice, result = drawn(page), told(page, "choice"), told(page, "result")
-    page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
+    with without_scripts(page):
         page.get(f"{site}/{PAGE}")
         np.testing.assert_array_equal(drawn(page), path)
         assert (told(page, "choice"), told(page, "result")) == (choice, result)
@@ -198,8 +197,6 @@ def test_without_a_script_the_first_path_stands_there(page: Chrome, site: str) -
         assert svg.get_attribute("aria-label")
         for part in ("controls", "hint"):
             assert not page.find_element(By.CSS_SELECTOR, f".zigzag-{part}").is_displayed()
-    finally:
-        page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def test_every_control_is_named_and_the_figure_fits_on_a_phone(page: Chrome) -> None:
