@@ -132,7 +132,7 @@ def insert_before_test(paragraph: nodes.paragraph, new: list[nodes.Node]) -> Non
 
 def link(app: Sphinx, label: str, text: str) -> addnodes.pending_xref:
     """A link to a label of another page."""
-    reference = addnodes.pending_xref(
+    return addnodes.pending_xref(
         "",
         nodes.inline(text, text),
         refdomain="std",
@@ -142,7 +142,6 @@ def link(app: Sphinx, label: str, text: str) -> addnodes.pending_xref:
         refwarn=True,
         refdoc=app.env.docname,
     )
-    return reference
 
 
 def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:

@@ -13,7 +13,7 @@
     const names = [...entry.querySelectorAll("dd.field-links code")].map((code) => code.textContent);
     const labels = [...entry.querySelectorAll(":scope > span[id]")].map((label) => label.id);
     const block = entry.parentElement.closest("section").querySelector("h2, h3, h4").textContent;
-    return [copy.textContent, block, ...labels, ...names.filter((name) => !/^tests?[_/]/.test(name))].join("\n").toLowerCase();
+    return [copy.textContent, block, entry.id, ...labels, ...names.filter((name) => !/^tests?[_/]/.test(name))].join("\n").toLowerCase();
   };
   let texts;
 
