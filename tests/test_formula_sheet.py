@@ -299,8 +299,7 @@ def test_the_chapter_links_back(label):
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
 def test_a_chapter_links_to_its_part_of_the_formula_sheet_before_its_first_section(chapter):
     top, _, _ = chapter.read_text(encoding="utf-8").partition("\n## ")
-    line = r"^\{\.sheet-link\}\n\[All formulas of this chapter on the formula sheet\]\(#(formula-sheet-[\w-]+)\)$"
-    (part,) = re.findall(line, top, re.MULTILINE)
+    (part,) = re.findall(r"^```\{sheet-part\} ([\w-]+)$", top, re.MULTILINE)
     (label,) = re.findall(r"^\(([\w-]+)\)=\n# ", top, re.MULTILINE)
     assert re.search(rf"^Chapter: \[[^\]]+\]\(#{label}\), ", sections()[part], re.MULTILINE)
 

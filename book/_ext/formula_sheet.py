@@ -3,6 +3,8 @@
 An entry of book/formula_sheet.md is a section with a label formula-<name> and a list of definitions: Shapes, Sheets,
 Links and the like. Links names functions; which of them are asked for in an exercise, and which have a twin among the
 kernels, is looked up here, so that nobody needs to write it.
+
+`{sheet-part} formula-sheet-lstm`, at the top of a chapter, is the line that leads to its part of the page.
 """
 
 import ast
@@ -15,6 +17,7 @@ from docutils import nodes
 from question import place_of
 from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 from autograder.blocks import ROOT
 
@@ -41,6 +44,17 @@ def kernels() -> dict[str, tuple[str, str]]:
                     found[host] = (chapter.stem, f"{layer}_kernel")
                     found[f"{layer}_backward"] = (chapter.stem, f"{layer}_backward_kernel")
     return found
+
+
+class SheetPart(SphinxDirective):
+    """The line that leads from a chapter to its formulas."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        line = nodes.paragraph(classes=["sheet-part"])
+        line += link(self.env.docname, self.arguments[0], "All formulas of this chapter on the formula sheet")
+        return [line]
 
 
 def functions(code: str) -> list[str]:
@@ -113,10 +127,10 @@ def add_links(app: Sphinx, definition: nodes.definition) -> None:
         page, number = place_of(name)  # type: ignore[misc]
         app.env.note_dependency(str(ROOT / f"{page}.md"))
         before = ", " if position else f" · exercise{'s' if len(asked) > 1 else ''} "
-        new += [nodes.Text(before), link(app, f"question-{name}", f"{number}: {name}")]
+        new += [nodes.Text(before), link(app.env.docname, f"question-{name}", f"{number}: {name}")]
     for label in kernel_sections(names):
         if label not in there:
-            new += [nodes.Text(" · "), link(app, label, "kernel")]
+            new += [nodes.Text(" · "), link(app.env.docname, label, "kernel")]
     insert_before_test(definition.next_node(nodes.paragraph), new)
 
 
@@ -130,8 +144,8 @@ def insert_before_test(paragraph: nodes.paragraph, new: list[nodes.Node]) -> Non
     paragraph += new
 
 
-def link(app: Sphinx, label: str, text: str) -> addnodes.pending_xref:
-    """A link to a label of another page."""
+def link(page: str, label: str, text: str) -> addnodes.pending_xref:
+    """A link from a page to a label of another one."""
     return addnodes.pending_xref(
         "",
         nodes.inline(text, text),
@@ -140,7 +154,7 @@ def link(app: Sphinx, label: str, text: str) -> addnodes.pending_xref:
         reftarget=label,
         refexplicit=True,
         refwarn=True,
-        refdoc=app.env.docname,
+        refdoc=page,
     )
 
 
@@ -152,6 +166,7 @@ def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], do
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("sheet-part", SheetPart)
     app.connect("doctree-read", dress)
     app.connect("html-page-context", add_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -105,6 +105,7 @@ WRITERS: dict[str, Writer] = {
     "math": _equation,
     "note": _box("Note"),
     "sheet-note": _box("Sheet note"),
+    "sheet-part": _nothing,
     "solution": _solution,
     "tip": _box("Tip"),
     "warning": _box("Warning"),

@@ -4,7 +4,7 @@
   const input = form.querySelector("input");
   const said = form.querySelector("[role=status]");
   const entries = [...document.querySelectorAll("section.formula")];
-  const blocks = [...document.querySelectorAll("article section:has(section.formula)")];
+  const blocks = [...document.querySelectorAll("article section section:has(section.formula)")];
   const unread = ".katex-html, .field-sheets, .field-notes, .field-links, .admonition, .sheets-own, .headerlink";
 
   const words = (entry) => {

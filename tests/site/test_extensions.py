@@ -152,6 +152,9 @@ def test_a_sheet_note_can_be_linked_to(tmp_path: Path) -> None:
 
 
 CHAPTER = r"""(target)=
+```{sheet-part} formula-sheet-steps
+```
+
 ## Steps
 
 By {eq}`step` of {cite:t}`key`, see [below](#end), {ref}`this <end>` and [torch](https://pytorch.org).

@@ -72,7 +72,9 @@ def names(entry: Tag) -> list[str]:
 
 
 def anchors(entry: Tag) -> set[str]:
-    return {urldefrag(str(link["href"])).fragment for link in entry.select("dd.field-links a[href]")}
+    """Where the links of an entry lead; in a page, an underscore of a label may have become a hyphen."""
+    targets = {urldefrag(str(link["href"])).fragment for link in entry.select("dd.field-links a[href]")}
+    return {target.replace("_", "-") for target in targets}
 
 
 @cache
@@ -99,7 +101,7 @@ def test_each_function_that_is_an_exercise_is_linked_to_it() -> None:
         (label, name)
         for label, entry in entries().items()
         for name in names(entry)
-        if name in questions() and f"question-{name}" not in anchors(entry)
+        if name in questions() and f"question-{name}".replace("_", "-") not in anchors(entry)
     }
     assert missing == set()
 
@@ -110,7 +112,8 @@ def test_each_function_with_a_kernel_is_linked_to_it_and_to_the_exercise_on_it()
     for host, twin in twins().items():
         stem = next(stem for stem in blocks.stems() if twin.module.__name__.split(".")[-1].startswith(stem))
         kernel = f"{host.removeprefix('launch_').removesuffix('_forward')}_kernel"
-        wanted = kernel_section(stem) | ({f"question-{kernel}"} if kernel in questions() else set())
+        labels = kernel_section(stem) | ({f"question-{kernel}"} if kernel in questions() else set())
+        wanted = {label.replace("_", "-") for label in labels}
         name = twin.forward.__name__
         missing |= {
             (label, name) for label, entry in entries().items() if name in names(entry) and wanted - anchors(entry)
@@ -278,3 +281,13 @@ def test_the_first_page_offers_the_formula_sheet_before_all_other_pages() -> Non
     intro = BeautifulSoup((SITE / "book" / "intro.html").read_text(encoding="utf-8"), "html.parser")
     links = [str(link["href"]) for link in intro.select("article a[href]:not(.headerlink)")]
     assert links[0] == "formula_sheet.html"
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("stem", blocks.stems())
+def test_a_chapter_shows_the_way_to_its_formulas_above_its_first_section(stem: str) -> None:
+    chapter = BeautifulSoup((SITE / "book" / "chapters" / f"{stem}.html").read_text(encoding="utf-8"), "html.parser")
+    above = chapter.select_one("article h2").find_all_previous("p", class_="sheet-part")
+    (href,) = [str(link["href"]) for line in above for link in line.select("a[href]")]
+    page = BeautifulSoup((SITE / PAGE).read_text(encoding="utf-8"), "html.parser")
+    assert page.find(id=urldefrag(href).fragment).find_next("section", class_="formula") is not None
