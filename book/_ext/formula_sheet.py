@@ -28,6 +28,12 @@ COMMON = {"all", "also", "and", "called", "does", "each", "for", "from", "goes",
 COMMON |= {"one", "other", "over", "see", "several", "the", "what", "which", "why", "with"}
 
 
+def functions(code: str) -> list[str]:
+    """The public functions of a file."""
+    tree = ast.parse(code)
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+
+
 @cache
 def kernels() -> dict[str, tuple[str, str]]:
     """The block and the kernel's name of every kernel, and of every function that one computes, by name."""
@@ -44,23 +50,6 @@ def kernels() -> dict[str, tuple[str, str]]:
                     found[host] = (chapter.stem, f"{layer}_kernel")
                     found[f"{layer}_backward"] = (chapter.stem, f"{layer}_backward_kernel")
     return found
-
-
-class SheetPart(SphinxDirective):
-    """The line that leads from a chapter to its formulas."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        line = nodes.paragraph(classes=["sheet-part"])
-        line += link(self.env.docname, self.arguments[0], "All formulas of this chapter on the formula sheet")
-        return [line]
-
-
-def functions(code: str) -> list[str]:
-    """The public functions of a file."""
-    tree = ast.parse(code)
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
 
 
 def kernel_section(stem: str) -> str | None:
@@ -156,6 +145,17 @@ def link(page: str, label: str, text: str) -> addnodes.pending_xref:
         refwarn=True,
         refdoc=page,
     )
+
+
+class SheetPart(SphinxDirective):
+    """The line that leads from a chapter to its formulas."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        line = nodes.paragraph(classes=["sheet-part"])
+        line += link(self.env.docname, self.arguments[0], "All formulas of this chapter on the formula sheet")
+        return [line]
 
 
 def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
