@@ -300,13 +300,12 @@ def test_the_chapter_links_back(label):
 def test_a_chapter_links_to_its_part_of_the_formula_sheet_before_its_first_section(chapter):
     top, _, _ = chapter.read_text(encoding="utf-8").partition("\n## ")
     (part,) = re.findall(r"^```\{sheet-part\} ([\w-]+)$", top, re.MULTILINE)
-    (label,) = re.findall(r"^\(([\w-]+)\)=\n# ", top, re.MULTILINE)
-    assert re.search(rf"^Chapter: \[[^\]]+\]\(#{label}\), ", sections()[part], re.MULTILINE)
+    assert re.search(rf"^Chapter: \[[^\]]+\]\(chapters/{chapter.stem}\.md\), ", sections()[part], re.MULTILINE)
 
 
 @pytest.mark.parametrize("label", sorted(to_come()))
 def test_a_formula_without_a_chapter_says_so_and_has_shapes_and_the_words_of_the_sheets(label):
-    assert links(label) == "chapter to come"
+    assert links(label).startswith("chapter to come")
     assert re.search(r"^Sheets\n: ", entries()[label], re.MULTILINE)
     assert re.search(r"^Shapes\n: ", entries()[label], re.MULTILINE) or "\n|---|" in entries()[label]
 
