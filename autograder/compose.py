@@ -265,6 +265,13 @@ def public_cases(stem: str, file: Path) -> None:
     np.savez_compressed(file, tasks=np.array(json.dumps(tree)), index=np.array(index), **named)  # type: ignore[arg-type]
 
 
+def hand_out(stem: str, folder: Path) -> None:
+    """Write what lies beside the notebook of a release: PUBLIC_FILES."""
+    public_cases(stem, folder / "cases.npz")
+    shutil.copyfile(check.__file__, folder / "check.py")
+    shutil.copyfile(CHECKER, folder / "checker.py")
+
+
 def build(stem: str, course: Path) -> Path:
     """Write course/source/<stem>/, the notebook, and what is handed out beside it. Returns the notebook's path.
 
@@ -280,9 +287,7 @@ def build(stem: str, course: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handout(stem, course).mkdir(parents=True, exist_ok=True)
-        public_cases(stem, handout(stem, course) / "cases.npz")
-        shutil.copyfile(check.__file__, handout(stem, course) / "check.py")
-        shutil.copyfile(CHECKER, handout(stem, course) / "checker.py")
+        hand_out(stem, handout(stem, course))
         nbformat.write(notebook, folder / f"{stem}.ipynb")
     except OSError as error:
         raise UserError(f"can't write the assignment to {folder}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 import functools
 import html.parser
 import re
+import zipfile
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -172,3 +173,13 @@ def test_the_executed_notebook_of_a_chapter_can_be_downloaded(page: str) -> None
     assert all(cell.execution_count for cell in code)
     assert any(cell.outputs for cell in code)
     assert (ROOT / "_build" / "notebooks" / download.name).read_bytes() == download.read_bytes()
+
+
+@pytest.mark.usefixtures("site")
+@every_exercise_page
+def test_the_exercises_of_a_page_can_be_downloaded(page: str) -> None:
+    (link,) = [link for link in parsed(SITE / f"{page}.html").links if link.endswith(".zip")]
+    stem = page.rpartition("/")[2]
+    with zipfile.ZipFile((SITE / f"{page}.html").parent / link) as archive:
+        assert archive.testzip() is None
+        assert f"{stem}/{stem}.ipynb" in archive.namelist()
