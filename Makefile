@@ -18,7 +18,7 @@ SOURCES := $(shell find book solutions kernels autograder benchmarks -type f -no
 
 SAMPLE := $(CURDIR)/_build/sample_course
 
-.PHONY: all setup site assignments class lab formgrader test lint machine-code bench-cpu bench-gpu clean
+.PHONY: all setup site pdf assignments class lab formgrader test lint machine-code bench-cpu bench-gpu bench-site clean
 
 all: site assignments class
 	@echo
@@ -45,6 +45,10 @@ _build/site-$(EDITION): $(VENV)/.ready $(SOURCES) _config.yml _toc.yml
 	$(BIN)/jupyter-book build -n -W --keep-going .
 	@rm -f _build/site-*
 	@touch $@
+
+# Each chapter, each page of exercises and the whole book on paper, through Chromium: some minutes.
+pdf: site
+	$(BIN)/python -m book.pdf
 
 # The course of a real class: what lies in submitted/ and in its gradebook is never touched.
 assignments: course/.released
@@ -100,6 +104,10 @@ bench-cpu: $(VENV)/.ready
 bench-gpu:
 	@python3 -c "import rich, torch, triton" 2>/dev/null || $(MAKE) --no-print-directory setup
 	@python3 -m benchmarks.gpu
+
+# What each page of the site weighs, and how soon a reader sees it.
+bench-site: site
+	$(BIN)/python -m benchmarks.site
 
 # course/ stays: it may hold the gradebook of a class.
 clean:

@@ -11,15 +11,18 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-ICON_SCRIPT = re.compile(r"\s*<script[^>]*fontawesome\.js[^>]*></script>")
+UNUSED_SCRIPT = re.compile(
+    r"\s*<script[^>]*(?:fontawesome\.js|searchtools\.js|language_data\.js|searchindex\.js)[^>]*></script>"
+)
 SUMMARY_LABEL = re.compile(r'(<summary)\s+aria-label="[^"]*"')
+UNSEEN_TEXT = re.compile(r"<(title|desc|style|script)(?=[ >])(?![^>]*class=)")
 CITATION_ROLE = re.compile(r'(<div)(?: role="list")?( class="citation(?:-list)?"[^>]*?)(?: role="doc-biblioentry")?>')
 
 
 def add_filter(app: Sphinx) -> None:
-    """Let layout.html drop a script of 1.4 MB that draws nothing: the icons are a font."""
+    """Let layout.html drop scripts that do nothing: the icons are a font, and only the page of results searches."""
     if app.builder.format == "html":
-        app.builder.templates.environment.filters["without_icon_script"] = lambda html: ICON_SCRIPT.sub("", html)
+        app.builder.templates.environment.filters["without_unused_scripts"] = lambda html: UNUSED_SCRIPT.sub("", html)
 
 
 def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
@@ -29,7 +32,9 @@ def mend_page(app: Sphinx, page: str, template: str, context: dict[str, Any], do
     navigation have a name, and there is no download of a page's source.
     """
     if "body" in context:
-        context["body"] = CITATION_ROLE.sub(r"\1\2>", SUMMARY_LABEL.sub(r"\1", context["body"]))
+        body = CITATION_ROLE.sub(r"\1\2>", SUMMARY_LABEL.sub(r"\1", context["body"]))
+        # Sphinx marks the words of a search, and fails where it meets one in these.
+        context["body"] = UNSEEN_TEXT.sub(r'<\1 class="nohighlight"', body)
     if "generate_toctree_html" in context:
         context["generate_toctree_html"] = named_arrows(context["generate_toctree_html"])
     for group in context.get("header_buttons", []):
