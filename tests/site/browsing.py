@@ -42,9 +42,9 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path = SITE) -> Iterator[str]:
+def served(folder: Path = SITE, kind: type[QuietHandler] = QuietHandler) -> Iterator[str]:
     """Serve a folder, the built site by default, on a free local port; yield its address."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
+    handler = functools.partial(kind, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
@@ -121,8 +121,13 @@ def open_page(driver: Chrome, address: str) -> None:
     driver.execute_async_script("document.fonts.ready.then(arguments[0])")
 
 
+def network(driver: Chrome) -> list[dict[str, Any]]:
+    """What the browser did on the network since the last call, as events of its own protocol."""
+    return [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+
+
 def requests(driver: Chrome) -> list[str]:
     """The addresses that were asked for since the last call."""
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    events = network(driver)
     sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     return [url for url in sent if not url.startswith("data:")]
