@@ -170,6 +170,8 @@ def with_mathjax(page: str, site: Path) -> None:
         display = "katex-display" in formula["class"]
         latex = formula.find("annotation").text
         formula.replace_with(rf"\[{latex}\]" if display else rf"\({latex}\)")
+    for part in soup.select(".tex2jax_ignore, .mathjax_ignore"):
+        part["class"] = [name for name in part["class"] if not name.endswith("jax_ignore")]
     for style in soup.select('link[href*="katex"]'):
         style.decompose()
     root = "../" * page.count("/")
@@ -219,6 +221,7 @@ def formulas(driver: Chrome, built: dict[str, Visit]) -> Table | str:
             for page in built:
                 with_mathjax(page, copy)
                 seen = visit(driver, f"{address}/{page}.html")
+                assert driver.find_elements("tag name", "mjx-container"), "MathJax has typeset nothing"
                 for name, it in (("built in", built[page]), (f"MathJax {MATHJAX}", seen)):
                     row = (f"{it.first.total() / 1000:.0f}", f"{it.drawn:.2f}", f"{it.shift:.3f}")
                     table.add_row(page.removeprefix("book/"), name, *row)
