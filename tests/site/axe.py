@@ -19,6 +19,7 @@ const done = arguments[0];
 axe.run({exclude: [[".katex-html"]]}, {resultTypes: ["violations"]}).then((found) => done(found.violations));
 """
 BAD = ("serious", "critical")
+PATIENCE = 180  # seconds: the formula sheet has some 60,000 elements
 
 
 def script() -> str:
@@ -36,6 +37,7 @@ def script() -> str:
 
 def violations(driver: Chrome) -> list[str]:
     """What makes the open page hard to use for some, a line for each element; only what is serious or critical."""
+    driver.set_script_timeout(PATIENCE)
     driver.execute_script(script())
     found: list[dict[str, Any]] = driver.execute_async_script(RUN)
     return [
