@@ -43,3 +43,10 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
     for (const [box] of shrunk) box.style.zoom = "";
   });
 })();
+
+// A result of the search may lead to a place without a text of its own: it is summed up by its page.
+document.addEventListener("DOMContentLoaded", () => {
+  if (typeof Search === "undefined") return;
+  const text = Search.htmlToText;
+  Search.htmlToText = (page, anchor) => text(page, anchor) || text(page);
+});
