@@ -73,6 +73,8 @@ def lighten_page(
 def late_picture(attributes: str, files: dict[str, Path], site: Path) -> str:
     """A picture that loads when it comes into view; its width and height say how much room it takes."""
     source = SOURCE.search(attributes)
+    if source and source[1].startswith("data:"):
+        return f'<img{attributes} loading="lazy" decoding="async">'
     address, name = (source[1], source[1].rpartition("/")[2]) if source else ("", "")
     file = files.get(name, site / "_images" / name)
     if file.suffix != Path(name).suffix:
