@@ -37,6 +37,7 @@ KINDS = {
     ".html": "text",
     ".css": "styles",
     ".js": "scripts",
+    ".woff": "fonts",
     ".woff2": "fonts",
     ".ttf": "fonts",
     ".png": "pictures",
@@ -57,11 +58,13 @@ new PerformanceObserver(list => {
 DRAWN = """
 const done = arguments[0];
 const formulas = window.MathJax ? MathJax.startup.promise : Promise.resolve();
-formulas.then(() => document.fonts.ready).then(() => requestAnimationFrame(() => setTimeout(() => {
-  const paint = performance.getEntriesByName("first-contentful-paint")[0].startTime;
+const painted = new Promise((found) => new PerformanceObserver((list) => {
+  for (const entry of list.getEntriesByName("first-contentful-paint")) found(entry.startTime);
+}).observe({type: "paint", buffered: true}));
+Promise.all([painted, formulas.then(() => document.fonts.ready)]).then(([paint]) => setTimeout(() => {
   const fonts = performance.getEntriesByType("resource").filter(it => /(KaTeX|MathJax)_.*woff/.test(it.name));
   done([paint, Math.max(paint, window.typeset || 0, ...fonts.map(font => font.responseEnd)), window.shift]);
-})));
+}));
 """
 NOTE_TYPESET = """
 window.MathJax = {startup: {pageReady: () => MathJax.startup.defaultPageReady().then(() => {

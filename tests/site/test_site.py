@@ -9,8 +9,11 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import nbformat
 import pytest
-from selenium.webdriver import Chrome
+from bs4 import BeautifulSoup
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder import stubs
 from autograder.blocks import ROOT, pages
@@ -127,6 +130,43 @@ def leads_somewhere(file: Path, link: str) -> bool:
 def test_every_picture_has_a_text_for_those_who_cannot_see_it(page: str) -> None:
     texts = [picture.get("alt") or "" for picture in parsed(SITE / f"{page}.html").pictures]
     assert [text for text in texts if not text.strip() or re.search(r"\.(png|svg|jpe?g)$", text)] == []
+
+
+@pytest.mark.usefixtures("site")
+@every_page
+def test_a_page_leads_to_its_neighbors_and_to_what_is_wanted_at_hand(page: str) -> None:
+    order = list(pages())
+    here = order.index(page)
+    tree = BeautifulSoup((SITE / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+
+    def leads_to(selector: str) -> list[str]:
+        links = [(SITE / page).parent / link["href"].partition("#")[0] for link in tree.select(selector)]
+        return [str(link.resolve().relative_to(SITE).with_suffix("")) for link in links]
+
+    assert leads_to("a.left-prev") == order[:here][-1:]
+    assert leads_to("a.right-next") == order[here + 1 :][:1]
+    at_hand = ["book/formula_sheet", "book/notation", "book/glossary"]
+    assert leads_to(".bd-sidebar-secondary .at-hand a") == [other for other in at_hand if other != page]
+
+
+@pytest.mark.usefixtures("site")
+@every_chapter
+def test_the_outline_of_a_chapter_has_its_sections(page: str) -> None:
+    tree = BeautifulSoup((SITE / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+    outline = [link["href"] for link in tree.select(".bd-sidebar-secondary .page-toc a")]
+    sections = [f"#{section['id']}" for section in tree.select("article > section > section")]
+    assert len(sections) > 8
+    assert [link for link in outline if link in sections] == sections
+
+
+def test_code_is_copied_with_a_key(site: str, driver: Chrome) -> None:
+    set_width(driver, 1280)
+    open_page(driver, f"{site}/book/chapters/lstm.html")
+    buttons = driver.find_elements(By.CSS_SELECTOR, ".cell_input button.copybtn")
+    assert len(buttons) == len(driver.find_elements(By.CSS_SELECTOR, ".cell_input pre")) > 0
+    driver.execute_script("arguments[0].focus(); arguments[0].scrollIntoView({block: 'center'})", buttons[0])
+    ActionChains(driver).send_keys(Keys.ENTER).perform()
+    WebDriverWait(driver, 10).until(lambda _: "success" in (buttons[0].get_attribute("class") or ""))
 
 
 @every_exercise_page
