@@ -16,7 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder import blocks
 from tests.kernel_twins import twins
-from tests.site.browsing import SITE, open_page, set_width
+from tests.site.browsing import SITE, open_page, set_width, without_scripts
 from tests.test_formula_sheet import entries as written_entries
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -207,13 +207,10 @@ def test_a_click_in_the_outline_shows_what_is_filtered_out(sheet: Chrome) -> Non
 
 
 def test_without_a_script_everything_is_shown_and_no_filter(driver: Chrome, site: str) -> None:
-    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
+    with without_scripts(driver):
         driver.get(f"{site}/{PAGE}")
         assert shown(driver) == set(entries())
         assert not driver.find_element(By.CSS_SELECTOR, ".formula-filter").is_displayed()
-    finally:
-        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 @pytest.mark.parametrize(

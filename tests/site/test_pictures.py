@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder.blocks import ROOT, pages
-from tests.site.browsing import SITE, open_page, requests, set_width
+from tests.site.browsing import SITE, open_page, requests, set_width, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
@@ -61,13 +61,10 @@ def test_the_frames_of_an_animation_are_asked_for_when_its_controls_are_reached(
 
 
 def test_an_animation_shows_its_first_frame_without_a_script(site: str, driver: Chrome) -> None:
-    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
+    with without_scripts(driver):
         driver.get(f"{site}/{ANIMATED}.html")
         picture = driver.find_element(By.CSS_SELECTOR, ".animation img")
         assert (SITE / "_images" / picture.get_attribute("src").rpartition("/")[2]).is_file()
-    finally:
-        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 @pytest.fixture
