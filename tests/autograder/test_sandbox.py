@@ -338,10 +338,11 @@ def test_memory_that_no_limit_of_a_process_counts_ends_at_the_bound_of_the_contr
 
 
 def test_a_closed_sandbox_leaves_no_control_group():
-    before = set(cgroup.MOUNT.glob(f"**/{cgroup.PREFIX}*"))
+    mine = f"**/{cgroup.PREFIX}{os.getpid()}-*"  # other processes that test have sandboxes of their own
+    before = set(cgroup.MOUNT.glob(mine))
     sandbox = Sandbox("bwrap")
     sandbox.close()
-    assert set(cgroup.MOUNT.glob(f"**/{cgroup.PREFIX}*")) <= before
+    assert set(cgroup.MOUNT.glob(mine)) <= before
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
+    "--disable-renderer-backgrounding",  # else a page runs at a low priority, since no window shows it
+    "--disable-backgrounding-occluded-windows",
 )
 
 

@@ -19,13 +19,17 @@ pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests ru
 
 PAGE = "book/chapters/vae.html"
 LARGEST = 60_000  # bytes of the decoder and the picture in the page
+# A picture further down may wait until it comes into view, so it is asked for.
 SHADES = """
-const source = document.querySelector(arguments[0]), canvas = document.createElement("canvas");
-[canvas.width, canvas.height] = [source.naturalWidth ?? source.width, source.naturalHeight ?? source.height];
-const brush = canvas.getContext("2d");
-brush.drawImage(source, 0, 0);
-const { data } = brush.getImageData(0, 0, canvas.width, canvas.height);
-return [canvas.height, canvas.width, [...data.filter((_, k) => k % 4 === 0)]];
+const done = arguments[1], source = document.querySelector(arguments[0]), canvas = document.createElement("canvas");
+source.loading = "eager";
+Promise.resolve(source.decode?.()).then(() => {
+  [canvas.width, canvas.height] = [source.naturalWidth ?? source.width, source.naturalHeight ?? source.height];
+  const brush = canvas.getContext("2d");
+  brush.drawImage(source, 0, 0);
+  const { data } = brush.getImageData(0, 0, canvas.width, canvas.height);
+  done([canvas.height, canvas.width, [...data.filter((_, k) => k % 4 === 0)]]);
+});
 """
 SET = """
 const [name, value] = arguments, slider = document.querySelector(`#latent-map [name=${name}]`);
@@ -66,7 +70,7 @@ def decoded(driver: Chrome, z: np.ndarray) -> np.ndarray:
 
 def shades(driver: Chrome, selector: str) -> np.ndarray:
     """The pixels of a picture or canvas, 0 for white and 1 for black."""
-    height, width, values = driver.execute_script(SHADES, selector)
+    height, width, values = driver.execute_async_script(SHADES, selector)
     return 1 - np.reshape(values, (height, width)) / 255
 
 
