@@ -84,7 +84,7 @@ def dress(app: Sphinx, document: nodes.document) -> None:
         return
     for section in entries(document):
         section["classes"].append("formula")
-        add_words(section)
+        add_words(app, section)
         for item in section.findall(nodes.definition_list_item):
             term, *definitions = item.children
             kind = f"field-{term.astext().lower()}"
@@ -97,12 +97,14 @@ def dress(app: Sphinx, document: nodes.document) -> None:
             table["classes"].append("sheets-own")
 
 
-def add_words(section: nodes.section) -> None:
+def add_words(app: Sphinx, section: nodes.section) -> None:
     """Let the site's search lead from each word of a heading, such as peepholes, to the entry itself."""
     label = next(name for name in section["ids"] if name.startswith("formula-"))
     heading = section.next_node(nodes.title).astext()
     words = dict.fromkeys(word for word in WORD.findall(heading) if word.lower() not in COMMON)
-    section.insert(1, addnodes.index(entries=[("single", word, label, "", None) for word in words]))
+    found = [("single", word, label, "", None) for word in words]
+    section.insert(1, addnodes.index(entries=found))
+    app.env.get_domain("index").entries[PAGE] += found  # the domain has read the page already
 
 
 def add_links(app: Sphinx, definition: nodes.definition) -> None:

@@ -10,12 +10,15 @@ from sphinx.util.index_entries import split_index_msg
 
 
 def restore(app: Sphinx) -> list[Any]:
-    """Give the search the index entries of all pages, before its index is written; adds no page of its own."""
+    """Give the search the entries of the pages that were left as they are, before its index is written.
+
+    An event that asks for further pages calls this; there are none.
+    """
+    known = app.builder.indexer._index_entries
     for page, entries in app.env.get_domain("index").entries.items():
-        words = {
-            (word, target, main) for kind, value, target, main, _ in entries for word in split_index_msg(kind, value)
-        }
-        app.builder.indexer._index_entries[page] = sorted(words)
+        if page not in known:
+            found = [(split_index_msg(kind, value), target, main) for kind, value, target, main, _ in entries]
+            known[page] = sorted({(word, target, main) for words, target, main in found for word in words})
     return []
 
 
