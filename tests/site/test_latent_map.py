@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from autograder.blocks import ROOT
 from solutions.vae_torch import VAE
+from tests.site import figure
 from tests.site.browsing import open_page, set_width, touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
@@ -30,11 +31,6 @@ Promise.resolve(source.decode?.()).then(() => {
   const { data } = brush.getImageData(0, 0, canvas.width, canvas.height);
   done([canvas.height, canvas.width, [...data.filter((_, k) => k % 4 === 0)]]);
 });
-"""
-SET = """
-const [name, value] = arguments, slider = document.querySelector(`#latent-map [name=${name}]`);
-slider.value = value;
-slider.dispatchEvent(new Event("input", { bubbles: true }));
 """
 
 
@@ -75,8 +71,7 @@ def shades(driver: Chrome, selector: str) -> np.ndarray:
 
 
 def put(driver: Chrome, z1: float, z2: float) -> None:
-    for name, value in (("z1", z1), ("z2", z2)):
-        driver.execute_script(SET, name, str(value))
+    figure.choose(driver, "latent-map", z1=z1, z2=z2)
 
 
 def place(driver: Chrome) -> np.ndarray:
