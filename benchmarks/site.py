@@ -27,7 +27,7 @@ from rich.table import Table
 from selenium.webdriver import Chrome
 
 from autograder.blocks import pages
-from tests.site.browsing import SITE, QuietHandler, browser, network, served, set_theme, set_width
+from book.chromium import SITE, QuietHandler, browser, network, served, set_theme, set_width
 
 SLOWER = 4
 LINE = {"offline": False, "latency": 150, "downloadThroughput": 1.6e6 / 8, "uploadThroughput": 0.75e6 / 8}

@@ -19,7 +19,7 @@ from pypdf.generic import DictionaryObject, NameObject, TextStringObject
 from selenium.webdriver import Chrome
 
 from autograder.blocks import ROOT, pages
-from tests.site.browsing import SITE, browser, open_page, served, set_theme
+from book.chromium import SITE, browser, open_page, served, set_theme
 
 FOLDER = ROOT / "_build" / "pdf"
 ONE_PAGE = ROOT / "_build" / "singlehtml"

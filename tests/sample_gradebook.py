@@ -18,7 +18,7 @@ from nbgrader.api import Grade, Gradebook, Student, SubmittedAssignment, Submitt
 
 from autograder import audit, report
 from autograder import course as courses
-from tests.site.browsing import THEMES, browser, open_page, set_theme, set_width
+from book.chromium import THEMES, browser, open_page, set_theme, set_width
 
 DUE = datetime(2026, 11, 20, 22, 0)
 Marks = Mapping[str, float | None]

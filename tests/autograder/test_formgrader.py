@@ -23,6 +23,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from autograder import course
 from autograder.blocks import ROOT
 from autograder.sandbox import Sandbox
+from book import chromium
 from tests import jupyterlab
 from tests.site import browsing
 
@@ -124,8 +125,8 @@ def lab(lstm_course: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def driver(lab: Lab) -> Iterator[Chrome]:
     """A browser that is logged in."""
-    with browsing.browser() as driver:
-        browsing.set_width(driver, 1600, 1000)
+    with chromium.browser() as driver:
+        chromium.set_width(driver, 1600, 1000)
         driver.get(f"{lab.address}lab?reset&token={jupyterlab.TOKEN}")
         yield driver
 
@@ -295,7 +296,7 @@ def test_formgrader_does_not_run_the_configuration_of_a_submission(attacked, dri
 
 
 def test_feedback_shows_a_hostile_notebook_and_runs_nothing(attacked, driver):
-    with browsing.served(attacked.course / "feedback") as address:
+    with chromium.served(attacked.course / "feedback") as address:
         visit(driver, f"{address}/mallory/lstm/lstm.html", "#notebook", "Bold words", "Fine words", attack("stream"))
         assert driver.execute_script(LINKS_THAT_RUN) == []
 
@@ -307,6 +308,6 @@ def test_jupyterlab_shows_a_hostile_submission_and_runs_nothing(attacked, driver
 
 def test_the_attacks_run_on_a_page_that_is_not_guarded(driver, tmp_path):
     (tmp_path / "page.html").write_text(attack("anywhere"))
-    with browsing.served(tmp_path) as address:
+    with chromium.served(tmp_path) as address:
         driver.get(f"{address}/page.html")
         WebDriverWait(driver, 60).until(lambda driver: attacks_that_ran(driver) == ["attack_anywhere"])

@@ -9,6 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from autograder import compose
+from book import chromium
 from tests import jupyterlab
 from tests.site import browsing
 
@@ -41,7 +42,7 @@ def test_the_solved_notebook_gets_all_points_from_its_own_checks(lstm_course, tm
 def test_the_released_notebook_opens_in_jupyterlab(lstm_course, tmp_path):
     browsing.require_chromium()
     shutil.copytree(lstm_course / "release", tmp_path / "release")
-    with jupyterlab.served(tmp_path / "release", tmp_path) as address, browsing.browser() as browser:
+    with jupyterlab.served(tmp_path / "release", tmp_path) as address, chromium.browser() as browser:
         browser.get(f"{address}lab/tree/lstm/lstm.ipynb?token={jupyterlab.TOKEN}&reset")
         wait = WebDriverWait(browser, 90)
         wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-MarkdownCell h1"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from selenium.webdriver import Chrome
 
+from book import chromium
 from tests.site import browsing
 
 WIDEST_ELEMENT = """
@@ -47,16 +48,16 @@ Look = Callable[[str, str, int], Visit]
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
     """The address of the built site."""
-    if not (browsing.SITE / "index.html").is_file():
+    if not (chromium.SITE / "index.html").is_file():
         pytest.fail("the site is not built: run `make site`", pytrace=False)
-    with browsing.served() as address:
+    with chromium.served() as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def driver(site: str) -> Iterator[Chrome]:
     browsing.require_chromium()
-    with browsing.browser() as driver:
+    with chromium.browser() as driver:
         yield driver
 
 
@@ -76,13 +77,13 @@ def look(site: str, driver: Chrome) -> Look:
 
 def visit(driver: Chrome, address: str, theme: str, width: int) -> Visit:
     """Load a page and ask the browser for all that the tests want to know."""
-    browsing.set_theme(driver, theme)
-    browsing.set_width(driver, width)
-    browsing.requests(driver), driver.get_log("browser")  # what came before does not count
-    browsing.open_page(driver, address)
+    chromium.set_theme(driver, theme)
+    chromium.set_width(driver, width)
+    chromium.requests(driver), driver.get_log("browser")  # what came before does not count
+    chromium.open_page(driver, address)
     assert driver.execute_script("return document.documentElement.dataset.theme") == theme
     return Visit(
-        requests=browsing.requests(driver),
+        requests=chromium.requests(driver),
         complaints=[entry["message"] for entry in driver.get_log("browser") if entry["level"] != "INFO"],
         overflow=driver.execute_script("return document.documentElement.scrollWidth") - width,
         widest=driver.execute_script(WIDEST_ELEMENT),

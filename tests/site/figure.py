@@ -7,7 +7,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.site.browsing import open_page, set_width
+from book.chromium import open_page, set_width
 
 PHONE = 390
 SWEEP = """

@@ -9,8 +9,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from book.chromium import open_page, set_width
 from solutions.yolo_iou import giou_forward, iou, nms, pairwise_iou
-from tests.site.browsing import open_page, set_width, touch, without_scripts
+from tests.site.browsing import touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

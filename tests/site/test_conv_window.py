@@ -9,8 +9,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from book.chromium import open_page
 from solutions.cnn import conv2d_forward
-from tests.site.browsing import open_page, without_scripts
+from tests.site.browsing import without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

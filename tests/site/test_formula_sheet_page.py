@@ -15,8 +15,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder import blocks
+from book.chromium import SITE, open_page, set_width
 from tests.kernel_twins import twins
-from tests.site.browsing import SITE, open_page, set_width, without_scripts
+from tests.site.browsing import without_scripts
 from tests.test_formula_sheet import entries as written_entries
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel

@@ -7,7 +7,7 @@ import pydata_sphinx_theme
 import pytest
 from fontTools.ttLib import TTFont
 
-from tests.site.browsing import SITE
+from book.chromium import SITE
 
 pytestmark = pytest.mark.usefixtures("site")
 

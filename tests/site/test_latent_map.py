@@ -12,9 +12,10 @@ from selenium.webdriver.common.keys import Keys
 from sklearn.datasets import load_digits
 
 from autograder.blocks import ROOT
+from book.chromium import open_page, set_width
 from solutions.vae_torch import VAE
 from tests.site import figure
-from tests.site.browsing import open_page, set_width, touch, without_scripts
+from tests.site.browsing import touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.site.browsing import SITE, open_page, requests, set_width
+from book.chromium import SITE, open_page, requests, set_width
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

@@ -12,7 +12,7 @@ from pypdf.generic import DictionaryObject
 from selenium.webdriver import Chrome
 
 from book import pdf
-from tests.site.browsing import SITE, open_page, set_theme, set_width
+from book.chromium import SITE, open_page, set_theme, set_width
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

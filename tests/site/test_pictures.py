@@ -12,7 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder.blocks import ROOT, pages
-from tests.site.browsing import SITE, open_page, requests, set_width, without_scripts
+from book.chromium import SITE, open_page, requests, set_width
+from tests.site.browsing import without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

@@ -7,7 +7,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from autograder.blocks import pages
-from tests.site.browsing import SITE, open_page, set_width
+from book.chromium import SITE, open_page, set_width
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

@@ -17,8 +17,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from autograder import stubs
 from autograder.blocks import ROOT, pages
+from book.chromium import SITE, THEMES, open_page, set_theme, set_width
 from tests.site import axe
-from tests.site.browsing import SITE, THEMES, open_page, set_theme, set_width
 from tests.site.conftest import Look
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel

@@ -7,7 +7,7 @@ from selenium.webdriver import Chrome
 
 from autograder.blocks import pages
 from benchmarks import site as weighing
-from tests.site.browsing import SITE, served, set_width
+from book.chromium import SITE, served, set_width
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 

@@ -8,7 +8,8 @@ from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.site.browsing import open_page, set_width, touch, without_scripts
+from book.chromium import open_page, set_width
+from tests.site.browsing import touch, without_scripts
 
 pytestmark = pytest.mark.xdist_group("site")  # one browser, also where tests run in parallel
 
