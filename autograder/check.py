@@ -510,19 +510,24 @@ def _fault(answers: Sequence[Answer]) -> str:
 
 
 def _right(task: Task, case: Case, answer: Answer, index: int) -> bool:
-    return index < len(answer.outputs) and close(answer.outputs[index], case.expected[index], task)
+    return index < len(answer.outputs) and close(answer.outputs[index], case.expected[index], task.tolerance)
 
 
-def close(got: Any, expected: Any, task: Task) -> bool:
-    """Compare up to the task's tolerance, relative to the largest expected value; NaN equals NaN only."""
+def close(got: Any, expected: Any, tolerance: float) -> bool:
+    """Compare up to a tolerance, relative to the largest expected value; NaN equals NaN only."""
     if isinstance(got, str) or isinstance(expected, str) or got.shape != expected.shape:
         return False
-    return not _unlike(got, expected, task).any()
+    return not _unlike(got, expected, tolerance).any()
 
 
-def _unlike(got: Any, expected: Any, task: Task) -> Any:
+def all_close(got: Sequence[Any], expected: Sequence[Any], tolerance: float) -> bool:
+    """Compare outputs one by one; none at all agree with nothing."""
+    return len(got) == len(expected) > 0 and all(close(a, b, tolerance) for a, b in zip(got, expected, strict=True))
+
+
+def _unlike(got: Any, expected: Any, tolerance: float) -> Any:
     """Mark the numbers that differ, of two arrays of one shape."""
-    tolerance = max(task.tolerance, FLOAT32_TOLERANCE) if got.dtype == np.float32 else task.tolerance
+    tolerance = max(tolerance, FLOAT32_TOLERANCE) if got.dtype == np.float32 else tolerance
     finite = np.abs(expected[np.isfinite(expected)])
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
     return ~np.isclose(got, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
@@ -535,8 +540,8 @@ def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool
     got, expected = answer.outputs[index], case.expected[index]
     if isinstance(got, str) or got.shape != expected.shape:
         return "has the wrong type or shape"
-    hint = _relation(got, expected, task)
-    unlike = _unlike(got, expected, task)
+    hint = _relation(got, expected, task.tolerance)
+    unlike = _unlike(got, expected, task.tolerance)
     if not reveal:
         return f"{int(unlike.sum())} of {got.size} numbers differ on “{case.label}”{hint}"
     both = got.dtype == expected.dtype == bool
@@ -547,12 +552,12 @@ def _difference(task: Task, index: int, case: Case, answer: Answer, reveal: bool
     return f"{where} is {got_one}, expected {right_one} ({unlike.sum()} of {got.size} differ){hint}"
 
 
-def _relation(got: Any, expected: Any, task: Task) -> str:
+def _relation(got: Any, expected: Any, tolerance: float) -> str:
     """Say how a wrong array relates to the right one, where the relation is simple."""
     got = got.astype(np.float64) if got.dtype.kind in "iuf" else got
     if not np.isfinite(got).all():
         return "; yours has NaN or infinite entries"
-    if got.ndim == 2 and got.shape[0] == got.shape[1] and close(got.T, expected, task):
+    if got.ndim == 2 and got.shape[0] == got.shape[1] and close(got.T, expected, tolerance):
         return "; yours is the transpose"
     if not np.any(got):
         return "; yours is all False" if got.dtype == bool else "; yours is all zeros"
@@ -560,7 +565,7 @@ def _relation(got: Any, expected: Any, task: Task) -> str:
         return ""
     norm = float(np.sum(expected * expected))
     factor = float(np.sum(got * expected)) / norm if norm else 0.0
-    if factor and close(got, factor * expected, task):
+    if factor and close(got, factor * expected, tolerance):
         return f"; yours is the right one times {factor:.4g}"
     return ""
 
@@ -577,13 +582,9 @@ def _agrees(task: Task, mistake: str, answers: Sequence[Answer]) -> bool:
     """True if every draw came out as this mistake has it, and every edge case if the draws can't tell it."""
     pairs = list(zip(task.cases, answers, strict=True))
     drawn = [(case, answer) for case, answer in pairs if not case.edge]
-    telling = any(not _all_close(case.mistakes[mistake], case.expected, task) for case, _ in drawn)
+    telling = any(not all_close(case.mistakes[mistake], case.expected, task.tolerance) for case, _ in drawn)
     needed = drawn if telling else pairs
-    return all(_all_close(answer.outputs, case.mistakes[mistake], task) for case, answer in needed)
-
-
-def _all_close(got: Sequence[Any], expected: Sequence[Any], task: Task) -> bool:
-    return len(got) == len(expected) > 0 and all(close(a, b, task) for a, b in zip(got, expected, strict=True))
+    return all(all_close(answer.outputs, case.mistakes[mistake], task.tolerance) for case, answer in needed)
 
 
 # --- the student's side -----------------------------------------------------------------------------------------

@@ -5,12 +5,11 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from autograder.check import Answer, Call, Verdict, call_of, examine
 from autograder.errors import UserError
-from autograder.question import Question, make_task, with_mistakes
+from autograder.question import Question, draw_task, with_mistakes
 
 SECRET_BYTES = 32
 Ask = Callable[[Call], Answer]
@@ -48,7 +47,7 @@ def judge(question: Question, points: float, seed: int, ask: Ask, uses: str = ""
     `ask` may raise TimeoutError, or ConnectionError when the submission's process is gone: this question then ends
     there, with an error for each case that is left.
     """
-    task = make_task(replace(question, mistakes={}), points, seed)
+    task = draw_task(question, points, seed)
     answers: list[Answer] = []
     error = ""
     for case in task.cases:

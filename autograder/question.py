@@ -12,11 +12,14 @@ import numpy as np
 
 from autograder import blocks
 from autograder.cases import draw
-from autograder.check import Call, Case, Task, perform
+from autograder.check import Call, Case, Task, all_close, perform
 from autograder.errors import UserError
 
 Function = Callable[..., Any]
 Draw = Callable[[np.random.Generator], Mapping[str, object]]
+
+MOST_DRAWS = 1000
+CLEARLY = 10  # times the tolerance is how far the answer of a mistake must lie from the right one
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Question:
     where they are called otherwise than the reference. `tensors` says that the function takes float32 torch tensors;
     `apart` names, for a label, those whose rows lie apart in memory. `by_draw` gives marks by draw rather than by
     output. `tolerance` is relative, `seconds` is for each call. `forbid` names functions, classes and modules, dotted,
-    that the answer must do without. `moves` says of a kernel how many bytes its reference loads and stores for some
-    inputs, with the blocks that the given host function launches it with.
+    that the answer must do without. `tells` names, for a label, known mistakes that a few of its draws would let pass:
+    such a draw is drawn again, so that all who make the mistake pay the same. `moves` says of a kernel how many bytes
+    its reference loads and stores for some inputs, with the blocks that the given host function launches it with.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Question:
     tolerance: float = 1e-8
     seconds: float = 10.0
     forbid: tuple[str, ...] = ()
+    tells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     moves: Callable[[Mapping[str, Any]], int] | None = None
 
     @property
@@ -112,10 +117,15 @@ def backward_slip(message: str, forward: Function, backward: Function, *edits: t
 
 def make_task(question: Question, points: float, seed: int) -> Task:
     """Draw the cases of a question for a seed, with the right answers and those of every known mistake."""
+    return with_mistakes(question, draw_task(question, points, seed))
+
+
+def draw_task(question: Question, points: float, seed: int) -> Task:
+    """Draw the cases of a question for a seed, with the right answers only."""
     rng = np.random.default_rng(seed)
     draws = question.draws or {f"draw {k}": from_signature(question.reference[0]) for k in (1, 2, 3)}
-    cases = [_make_case(question, label, make, rng, edge=False) for label, make in draws.items()]
-    cases += [_make_case(question, label, make, rng, edge=True) for label, make in question.edges.items()]
+    cases = [_draw_case(question, label, make, rng, edge=False) for label, make in draws.items()]
+    cases += [_draw_case(question, label, make, rng, edge=True) for label, make in question.edges.items()]
     return Task(
         name=question.name,
         points=points,
@@ -125,37 +135,41 @@ def make_task(question: Question, points: float, seed: int) -> Task:
         tensors=question.tensors,
         by_draw=question.by_draw,
         tolerance=question.tolerance,
-        messages={name: mistake.message for name, mistake in question.mistakes.items()},
+        messages={},
         cases=tuple(cases),
         forbid=question.forbid,
     )
 
 
 def with_mistakes(question: Question, task: Task) -> Task:
-    """Add the answers of every known mistake to a task that was made without them."""
-    cases = [replace(case, mistakes=_answers_of_mistakes(question, case.inputs, case.upstream)) for case in task.cases]
+    """Add the answers and the messages of every known mistake to a task."""
+    cases = [replace(case, mistakes=_answers_of_mistakes(question, case)) for case in task.cases]
     messages = {name: mistake.message for name, mistake in question.mistakes.items()}
     return replace(task, messages=messages, cases=tuple(cases))
 
 
-def _answers_of_mistakes(
-    question: Question, inputs: Mapping[str, object], upstream: Sequence[Any]
-) -> dict[str, Sequence[Any]]:
+def _answers_of_mistakes(question: Question, case: Case) -> dict[str, Sequence[Any]]:
     return {
-        name: _outputs(question, mistake.functions, inputs, upstream) for name, mistake in question.mistakes.items()
+        name: _outputs(question, mistake.functions, case.inputs, case.upstream)
+        for name, mistake in question.mistakes.items()
     }
 
 
-def _make_case(question: Question, label: str, make: Draw, rng: np.random.Generator, edge: bool) -> Case:
-    inputs = make(rng)
-    upstream: tuple[np.ndarray[Any, Any], ...] = ()
-    if len(question.reference) == 2:
-        *outputs, _ = question.reference[0](*inputs.values())
-        upstream = tuple(rng.standard_normal(output.shape) for output in outputs)
-    expected = _outputs(question, question.reference, inputs, upstream)
-    mistakes = _answers_of_mistakes(question, inputs, upstream)
-    moves = question.moves(inputs) if question.moves else 0
-    return Case(label, edge, inputs, upstream, expected, mistakes, question.apart.get(label, ()), moves)
+def _draw_case(question: Question, label: str, make: Draw, rng: np.random.Generator, edge: bool) -> Case:
+    """Draw a case, again and again until it tells what it must. Raises ValueError where no draw seems to do so."""
+    wanted = question.tells.get(label, ())
+    for _ in range(MOST_DRAWS):
+        inputs = make(rng)
+        upstream: tuple[np.ndarray[Any, Any], ...] = ()
+        if len(question.reference) == 2:
+            *outputs, _ = question.reference[0](*inputs.values())
+            upstream = tuple(rng.standard_normal(output.shape) for output in outputs)
+        expected = _outputs(question, question.reference, inputs, upstream)
+        answers = (_outputs(question, question.mistakes[name].functions, inputs, upstream) for name in wanted)
+        if not any(all_close(answer, expected, CLEARLY * question.tolerance) for answer in answers):
+            moves = question.moves(inputs) if question.moves else 0
+            return Case(label, edge, inputs, upstream, expected, {}, question.apart.get(label, ()), moves)
+    raise ValueError(f"{question.name}: none of {MOST_DRAWS} draws of {label!r} tells all of {list(wanted)}")
 
 
 def _outputs(

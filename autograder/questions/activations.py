@@ -699,13 +699,14 @@ BIAS_GELU_KERNEL = Question(
         **{form: quotient(form) for form in FORMS},
     },
     edges={
-        "all of size one": biased(1, 1, "tanh"),
-        "37 rows of 3": biased(37, 3, "none"),
+        "all of size one": where_the_forms_differ(1, 1, "tanh"),
+        "37 rows of 3": where_the_forms_differ(37, 3, "none"),
         "pre-activations at ±50": biased(5, 7, "tanh", lambda x: alternating(x, 50.0)),
         "pre-activations at ±1000": biased(5, 7, "tanh", lambda x: alternating(x, 1000.0)),
-        APART: biased(5, 7, "none"),
+        APART: where_the_forms_differ(5, 7, "none"),
     },
     apart={APART: ("x",)},
+    tells={"all of size one": ("times x", "no bias")},
     moves=moved_by_bias_gelu,
 )
 

@@ -318,6 +318,7 @@ GENERATOR_BACKWARD = Question(
         "saturating, where D is sure of fakes": lambda rng: {"fake": np.array([-10.0, -50.0]), "kind": KINDS[0]},
         "non-saturating, where D is sure of fakes": lambda rng: {"fake": np.array([-10.0, -1000.0]), "kind": KINDS[1]},
     },
+    tells={"saturating, where D is sure of fakes": ("not averaged",)},
     forbid=TORCH,
 )
 
@@ -616,6 +617,7 @@ STEP = Question(
         ),
     },
     edges={"a batch of one": players(1, 0.3, 0.9), "a rate of 0": players(5, 0.0, 0.9)},
+    tells={"a batch of one": ("not detached", "past D", "slope of the square")},
     forbid=TORCH,
 )
 
@@ -775,6 +777,7 @@ EXPLAIN = Question(
         ),
     },
     edges={"a single run": runs_on_a_ring(8, "collapsed"), "five modes": runs_on_a_ring(5, *FATES)},
+    tells={"five modes": ("blur not seen",)},
 )
 
 # --- the kernel -------------------------------------------------------------------------------------------------
@@ -872,6 +875,10 @@ KERNEL = Question(
         "one logit each": kernel_logits(1, 1, 0.9),
         "one more than a block": kernel_logits(1025, 3, 0.9),
         "logits at ±1000": sure(1000.0),
+    },
+    tells={
+        "one logit each": ("no maximum", "not smoothed", "log D of the fakes"),
+        "one more than a block": ("fakes smoothed too",),
     },
     moves=bytes_of_logits,
 )

@@ -438,6 +438,16 @@ def bugs_left() -> Iterator[tuple[str, Mistake]]:
             yield " and ".join(names), slip(f"{left}: {what}", row_variance, *(BUGS[name][1] for name in names))
 
 
+def rising(rows: int, cols: int) -> Draw:
+    """Rows that rise by 1 from their first number to their last, so that no block has the mean of its row."""
+
+    def make(rng: np.random.Generator) -> Mapping[str, object]:
+        drawn = draw(row_variance, rng, sizes={"rows": rows, "cols": cols})
+        return {name: np.asarray(value) + np.linspace(0.0, 1.0, cols) for name, value in drawn.items()}
+
+    return in_float32(make)
+
+
 ROW_VARIANCE = Question(
     name="row_variance_kernel",
     reference=(row_variance,),
@@ -445,7 +455,7 @@ ROW_VARIANCE = Question(
     calls=("launch_row_variance",),
     tensors=True,
     tolerance=1e-4,
-    draws=matrices(row_variance, (5, 37), (3, 700), (7, 1100)),
+    draws={"5 × 37": rising(5, 37), "3 × 700": rising(3, 700), "7 × 1100": rising(7, 1100)},
     mistakes={
         **dict(bugs_left()),
         "cols - 1": slip(
@@ -464,6 +474,7 @@ ROW_VARIANCE = Question(
         "numbers near 10000": shifted(row_variance, 1e4),
         ROWS_APART: from_signature(row_variance, sizes={"rows": 6, "cols": 83}),
     },
+    tells={"one element": tuple(name for name, _ in bugs_left() if "padding squared" in name)},
     apart={ROWS_APART: ("x",)},
     moves=lambda inputs: NUMBER * (2 * inputs["x"].size + len(inputs["x"])),
 )

@@ -330,6 +330,7 @@ BCE_WITH_LOGITS = Question(
         "a batch of one": logits_and_targets("batchmean", ONE),
         "logits at ±1000": huge_logits_and_targets,
     },
+    tells={"a batch of one": ("no maximum",)},
     forbid=TORCH,
 )
 
@@ -457,6 +458,9 @@ CROSS_ENTROPY = Question(
         "a batch of one": logits_and_labels("mean", ONE),
         "logits at ±1000": huge_logits_and_labels,
     },
+    tells=dict.fromkeys(
+        ("mean", "mean over more classes than rows", "sum"), ("all rows with all labels", "labels from 1")
+    ),
     forbid=TORCH,
 )
 
@@ -675,6 +679,7 @@ HEAD_LOSS = Question(
         "binary at ±1000": head_inputs("binary", (6, 1), size=1e3),
         "multi-class at ±1000": head_inputs("multi-class", (5, 3), size=1e3),
     },
+    tells={"binary at ±1000": ("squared error for a probability",)},
     forbid=TORCH,
 )
 
@@ -734,6 +739,7 @@ EXPLAIN_PLATEAU = Question(
         ),
     },
     edges={"two classes": plateaus((2,)), "a thousand classes": plateaus((1000,))},
+    tells={"3 to 6 classes": ("the floor of ten classes",)},
 )
 
 # --- the kernel -------------------------------------------------------------------------------------------------

@@ -633,6 +633,7 @@ KERNEL = Question(
         "pre-activations and cells at ±1000": pre_activations_at(1000.0),
         ROWS_APART: from_signature(lstm_step_forward),
     },
+    tells={"all of size one": (*swapped_gates(""), "no tanh of c", "no bias")},
     apart={ROWS_APART: ("x", "h", "c")},
     moves=bytes_of_step,
 )

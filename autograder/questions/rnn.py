@@ -560,6 +560,10 @@ SAMPLE = Question(
         "a temperature near zero": writers(1e-6),
         "a high temperature": writers(50.0),
     },
+    tells={
+        "a temperature near zero": ("bias not divided", "state forgotten", "never read back"),
+        "a high temperature": ("never read back", "state forgotten"),
+    },
     forbid=TORCH,
 )
 
@@ -712,6 +716,7 @@ EXPLAIN = Question(
         ),
     },
     edges={"overflow, underflow and a cut at once": extremes, "a single run": curves("is cut")},
+    tells={"7 runs": ("not relative",), "a single run": ("not relative",)},
 )
 
 # --- the kernel -------------------------------------------------------------------------------------------------
@@ -824,6 +829,17 @@ KERNEL = Question(
         "pre-activations at ±50": pre_activations_at(50.0),
         "pre-activations at ±1000": pre_activations_at(1000.0),
         ROWS_APART: draw_of_step(5, 3, 7),
+    },
+    tells={
+        "all of size one": (
+            "padding of ones",
+            "bias in every block",
+            "bias once more",
+            "no bias",
+            "last block only",
+            "no state",
+            "no tanh",
+        )
     },
     apart={ROWS_APART: ("x", "h")},
     moves=bytes_of_step,

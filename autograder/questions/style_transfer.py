@@ -703,7 +703,11 @@ SYNTHESIZE = Question(
     name="synthesize",
     reference=(synthesize,),
     outputs=("x", "losses"),
-    draws={"13 x 12 pixels": texture(13, 12, 3), "9 x 16 pixels": texture(9, 16, 3), "11 x 12": texture(11, 12, 2)},
+    draws={
+        "13 x 12 pixels": texture(13, 12, 3),
+        "9 x 16 pixels": texture(9, 16, 3),
+        "stopped early": texture(11, 12, 2, 20),
+    },
     tolerance=1e-6,
     mistakes={
         "filters instead of pixels": texture_slip(
@@ -828,6 +832,7 @@ KERNEL = Question(
         ),
     },
     edges={"all of size one": features_to_multiply(1, 1, 1), "one position": features_to_multiply(2, 7, 1)},
+    tells={"all of size one": ("diagonal twice",)},
     moves=bytes_of_tiles,
 )
 

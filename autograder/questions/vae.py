@@ -901,6 +901,9 @@ KERNEL = Question(
         "at the prior, where the divergence is 0": with_inputs(posteriors(5, 7), mu=0.0, logvar=0.0),
         ROWS_APART: posteriors(5, 7),
     },
+    tells={
+        "one row and one latent": ("no half", "variance for sigma", "sigma in place of its square", "sign", "no noise")
+    },
     apart={ROWS_APART: ("mu", "logvar", "eps")},
     moves=bytes_of_rows,
 )

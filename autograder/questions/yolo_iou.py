@@ -265,6 +265,7 @@ PAIRWISE_IOU = Question(
         **{name: matrix_slip(name) for name in ("one pixel more", "no clamp", "counted twice")},
     },
     edges={"5 boxes and 3": crowds(5, 3), "one box and 9": crowds(1, 9), "no boxes": crowds(0, 4)},
+    tells={"5 boxes and 3": ("no clamp",)},
     forbid=LIBRARIES,
 )
 
@@ -533,6 +534,7 @@ NMS = Question(
         ),
     },
     edges={"one box": alone, "no boxes": none},
+    tells={"a chain": ("not sorted",)},
     forbid=LIBRARIES,
 )
 
@@ -852,11 +854,10 @@ def detections(objects: int, each: int, threshold: float = 0.5) -> Draw:
         truths = np.hstack([at, at + rng.uniform(20, 40, (objects, 2))])
         close = near(rng, np.repeat(truths, each, axis=0), 0.12)
         stray, exact = boxes(rng, 4) + 1000, truths[: objects // 2] + 0.5
-        some = np.vstack([close, stray, exact, truths[:1] + 0.25])
+        some = np.vstack([truths[:1] + np.array([[0.25], [0.5], [0.75]]), close, stray, exact])
         order = rng.permutation(len(some))
         scores = (rng.permutation(len(some)) + 1) / 50
-        first, second = np.sort(np.flatnonzero((order == len(some) - 1) | (order == len(close) + 4)))
-        scores[[first, second]] = 0.01, 0.99  # of two that find the first object, the better one comes later
+        scores[order < 3] = 0.51, 0.01, 0.99  # of those that find the first object: no one first, the best one last
         return {"boxes": some[order], "scores": scores, "truths": truths, "threshold": threshold}
 
     return make
@@ -932,6 +933,7 @@ MATCH_DETECTIONS = Question(
         ),
     },
     edges={"no objects": no_objects},
+    tells={"a stricter threshold": ("fixed threshold",)},
     forbid=LIBRARIES,
 )
 
@@ -1071,6 +1073,7 @@ PAIRWISE_IOU_KERNEL = Question(
         "exactly one tile": packed(32, 128),
         ROWS_APART: packed(6, 9),
     },
+    tells={"one pair": ("one pixel more", "counted twice", "smaller box", "coordinates exchanged")},
     apart={ROWS_APART: ("a", "b")},
     moves=moved,
 )

@@ -18,6 +18,7 @@ KERNEL_SEEDS = 12  # a kernel takes up to 0.3 s a draw in Triton's interpreter
 FEW_SEEDS = (0, 1, 2)
 QUESTIONS = [(stem, name) for stem in blocks.stems() for name in question.of_block(stem)]
 MISTAKES = [(stem, name, mistake) for stem, name in QUESTIONS for mistake in question.of_block(stem)[name].mistakes]
+TELLING = [(stem, name) for stem, name in QUESTIONS if question.of_block(stem)[name].tells]
 FIRST_QUESTIONS = [(stem, next(iter(question.of_block(stem)))) for stem in blocks.stems()]
 SHOWN = 0.005  # points are rounded to cents
 
@@ -25,7 +26,8 @@ SHOWN = 0.005  # points are rounded to cents
 @pytest.fixture(autouse=True)
 def each_task_is_made_once(monkeypatch):
     """The task of a question and a seed is always the same, so that the tests can share it."""
-    monkeypatch.setattr("autograder.judge.make_task", task_of)
+    monkeypatch.setattr("autograder.judge.draw_task", drawn)
+    monkeypatch.setattr("autograder.judge.with_mistakes", diagnosed)
 
 
 @cache
@@ -33,25 +35,36 @@ def points_of(stem: str) -> dict[str, float]:
     return {exercise.name: exercise.points for exercise in compose.exercises(stem)}
 
 
-TASKS: dict[tuple[str, int, int], check.Task] = {}
+DRAWN: dict[tuple[str, int], check.Task] = {}
+DIAGNOSED: dict[tuple[str, int], check.Task] = {}  # by question, and by the place of the drawn task in memory
+
+
+def drawn(asked: question.Question, points: float, seed: int) -> check.Task:
+    key = (asked.name, seed)
+    if key not in DRAWN:
+        DRAWN[key] = question.draw_task(asked, points, seed)
+    return DRAWN[key]
+
+
+def diagnosed(asked: question.Question, task: check.Task) -> check.Task:
+    key = (asked.name, id(task))
+    if key not in DIAGNOSED:
+        DIAGNOSED[key] = question.with_mistakes(asked, task)
+    return DIAGNOSED[key]
 
 
 def task_of(asked: question.Question, points: float, seed: int) -> check.Task:
-    key = (asked.name, len(asked.mistakes), seed)
-    if key not in TASKS:
-        TASKS[key] = question.make_task(asked, points, seed)
-    return TASKS[key]
+    return diagnosed(asked, drawn(asked, points, seed))
 
 
-def verdict_on(stem: str, name: str, namespace: dict, seed: int, **changes) -> check.Verdict:
+def verdict_on(stem: str, name: str, namespace: dict, seed: int) -> check.Verdict:
     """Judge functions of this process as the grader judges those of a submission."""
-    asked = dataclasses.replace(question.of_block(stem)[name], **changes)
 
     def ask(call: check.Call) -> check.Answer:
         with np.errstate(all="ignore"):  # in a notebook, overflow is a warning at most
             return check.perform(namespace, call)
 
-    return judge(asked, points_of(stem)[name], seed, ask)
+    return judge(question.of_block(stem)[name], points_of(stem)[name], seed, ask)
 
 
 def right_answer(asked: question.Question) -> dict:
@@ -98,7 +111,7 @@ def test_the_reference_gets_full_marks_whatever_the_seed(stem, name):
     asked = question.of_block(stem)[name]
     answer = right_answer(asked)
     for seed in range(KERNEL_SEEDS if asked.tensors else SEEDS):
-        verdict = verdict_on(stem, name, answer, seed, mistakes={})  # which need not be computed here
+        verdict = verdict_on(stem, name, answer, seed)
         assert verdict.points == verdict.out_of, f"seed {seed}: {verdict}"
 
 
@@ -126,6 +139,32 @@ def test_every_mistake_loses_marks_and_is_named_without_a_word_of_hidden_numbers
         assert verdict.mistake == asked.mistakes[mistake].message, f"seed {seed}: {verdict}"
         assert not any("expected" in step.message and "shape" not in step.message for step in verdict.steps)
     assert len({verdict.points for verdict in verdicts}) == 1, "two students pay differently for one mistake"
+
+
+@pytest.mark.parametrize(("stem", "name"), TELLING)
+def test_draws_that_would_let_a_mistake_pass_are_drawn_again(stem, name):
+    asked = question.of_block(stem)[name]
+    for seed in range(SEEDS):
+        cases = {case.label: case for case in drawn(asked, points_of(stem)[name], seed).cases}
+        for label, mistakes in asked.tells.items():
+            for mistake in mistakes:
+                answer = perform_on(cases[label], asked, asked.mistakes[mistake].functions)
+                assert not check.all_close(answer, cases[label].expected, asked.tolerance), f"seed {seed}: {mistake}"
+
+
+def perform_on(case: check.Case, asked: question.Question, functions: tuple) -> tuple:
+    """What functions in place of the reference answer to a case."""
+    names = tuple(f"f{k}" for k in range(len(functions)))
+    call = check.Call(names, len(asked.outputs), False, case.inputs, case.upstream)
+    with np.errstate(all="ignore"):
+        return tuple(check.perform(dict(zip(names, functions, strict=True)), call).outputs)
+
+
+def test_a_mistake_that_no_draw_tells_is_refused_rather_than_looked_for_forever():
+    asked = question.of_block("losses")["bce_with_logits_forward"]
+    blind = dataclasses.replace(asked, tells={"mean": ("log1p(exp(z))",)})  # which errs at huge logits only
+    with pytest.raises(ValueError, match="none of 1000 draws of 'mean' tells all of"):
+        question.draw_task(blind, 1.0, 0)
 
 
 @pytest.mark.parametrize(("stem", "name"), QUESTIONS)
