@@ -1,4 +1,4 @@
-"""Take pictures of every page: python tests/site/screenshots.py [PAGE ...].
+"""Take pictures of every page: python -m tests.site.screenshots [PAGE ...].
 
 They go to _build/screenshots/, as <page>-<theme>-<width>.png. A PAGE is an entry of _toc.yml: book/intro.
 """
@@ -6,13 +6,10 @@ They go to _build/screenshots/, as <page>-<theme>-<width>.png. A PAGE is an entr
 import sys
 from pathlib import Path
 
-from book.chromium import THEMES, browser, open_page, served, set_theme, set_width
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from selenium.webdriver import Chrome
 
 from autograder.blocks import ROOT, pages
+from book.chromium import THEMES, browser, open_page, served, set_theme, set_width
 
 FOLDER = ROOT / "_build" / "screenshots"
 WIDTHS = (1280, 390)
