@@ -36,6 +36,11 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(request.node.name.encode()))
 
 
+@pytest.fixture(autouse=True)
+def torch_draws_the_same_numbers_every_time(request: pytest.FixtureRequest) -> None:
+    torch.manual_seed(zlib.crc32(request.node.name.encode()))
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     if sys.platform != "linux":
