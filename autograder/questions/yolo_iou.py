@@ -534,7 +534,7 @@ NMS = Question(
         ),
     },
     edges={"one box": alone, "no boxes": none},
-    tells={"a chain": ("not sorted",)},
+    tells=dict.fromkeys(("40 boxes", "a chain", "equal scores"), ("not sorted",)),
     forbid=LIBRARIES,
 )
 
@@ -1073,7 +1073,10 @@ PAIRWISE_IOU_KERNEL = Question(
         "exactly one tile": packed(32, 128),
         ROWS_APART: packed(6, 9),
     },
-    tells={"one pair": ("one pixel more", "counted twice", "smaller box", "coordinates exchanged")},
+    tells={
+        "one pair": ("one pixel more", "counted twice", "smaller box", "coordinates exchanged"),
+        ROWS_APART: ("no clamp",),
+    },
     apart={ROWS_APART: ("a", "b")},
     moves=moved,
 )
