@@ -127,6 +127,11 @@ ADDITIVE_BACKWARD = Question(
             "subtract the mean of dalpha under alpha first, alpha * (dalpha - sum(alpha * dalpha))",
             (THROUGH_SOFTMAX, "de = alpha * dalpha"),
         ),
+        "softmax skipped": additive_backward_slip(
+            "dalpha goes to the scores as it is: between them stands the softmax, "
+            "de = alpha * (dalpha - sum(alpha * dalpha))",
+            (THROUGH_SOFTMAX, "de = dalpha"),
+        ),
         "diagonal of the Jacobian only": additive_backward_slip(
             "alpha * (1 - alpha) is the diagonal of the softmax's Jacobian only; its other entries, -alpha_i alpha_j, "
             "count as well",
@@ -271,6 +276,11 @@ ATTENTION = Question(
             "the mask is turned over: in yours query t sees the keys from t on; it is to see those up to t",
             (FUTURE, FUTURE.replace(">", "<")),
         ),
+        "aligned at the end": attention_slip(
+            "your causal mask is aligned at the last query and the last key, as in another library; here, as in torch, "
+            "the first query stands at the first key, so that query t sees keys 0 to t",
+            (FUTURE, FUTURE.replace("np.arange(queries)", "keys - queries + np.arange(queries)")),
+        ),
         "always causal": attention_slip("the future is masked even where causal is False", ("if causal:", "if True:")),
         "no shift": attention_slip(
             "exp overflows at scores of hundreds: subtract the largest score of each row before exp",
@@ -311,6 +321,10 @@ ATTENTION_BACKWARD = Question(
             "dS = P * dP is not all: subtract the row sum of P * dP from dP first, since a weight can only grow at the "
             "expense of the others of its row",
             (JACOBIAN, "dS = P * dP"),
+        ),
+        "softmax skipped": attention_backward_slip(
+            "dP goes to the scores as it is: between them stands the softmax, dS = P * (dP - row sums of P * dP)",
+            (JACOBIAN, "dS = dP"),
         ),
         "column sum": attention_backward_slip(
             "you subtract sums over the queries; the softmax ran over the keys, so the sum of P * dP is that of a row, "
@@ -458,6 +472,17 @@ WEIGHTS = Question(
             (PADDING, "np.arange(S.shape[1])[:, None] < lengths[:, None, None]"),
         ),
         "no mask": weights_slip("causal has no effect: with it, query t sees keys 0 to t", ("if causal:", "if False:")),
+        "causal in place of padding": weights_slip(
+            "where causal is True, padding gets weight: the causal mask comes on top of that of the padding, not in "
+            "its place",
+            ("seen = seen & (", "seen = np.broadcast_to("),
+            (PAST + ")", PAST + ", S.shape)"),
+        ),
+        "queries of padding blinded": weights_slip(
+            "rows from lengths[m] on are zeros: padding is about keys. A row is zeros only where it may look at "
+            "nothing; whoever uses the weights leaves out the rows that are padding",
+            (DIVIDES, f"{DIVIDES} * (np.arange(S.shape[1])[:, None] < lengths[:, None, None])"),
+        ),
         "one or the other": weights_slip(
             "padding and future are both hidden where either mask says so: a key is seen where *both* allow it, so "
             "join them with &, not |",
@@ -563,6 +588,7 @@ def heads_slip(message: str, *edits: tuple[str, str]) -> Mistake:
 
 SCALE_OF_HEADS = "W_q.shape[2] ** 0.5"
 MASKED = "P, (P,) = masked_softmax_forward(S, np.broadcast_to(mask[:, None], S.shape))"
+OWN_SOFTMAX = "P = np.exp(S - S.max(axis=3, keepdims=True))\n    P = P / P.sum(axis=3, keepdims=True)"
 
 HEADS = Question(
     name="multi_head_attention_forward",
@@ -605,6 +631,16 @@ HEADS = Question(
             "the mask is turned over: here True means that a query may look there; in torch's key_padding_mask it "
             "means the opposite",
             (MASKED, MASKED.replace("mask[:", "~mask[:")),
+        ),
+        "masked with a large negative number": heads_slip(
+            "a query that may look nowhere gets equal weights for everything that it must not see, where hidden scores "
+            "are one large negative number; the given masked_softmax_forward gives it zeros",
+            (MASKED, f"S = np.where(mask[:, None], S, -1e9)\n    {OWN_SOFTMAX}"),
+        ),
+        "NaN where nothing is seen": heads_slip(
+            "a query that may look nowhere is NaN: infinity minus infinity is no number. The given "
+            "masked_softmax_forward gives such a row zeros",
+            (MASKED, f"S = np.where(mask[:, None], S, -np.inf)\n    {OWN_SOFTMAX}"),
         ),
         "masked after the softmax": heads_slip(
             "the weights are masked after the softmax: mask the scores, so that what is left sums to 1",
@@ -681,8 +717,9 @@ SYMMETRY = Question(
             (AFTER, "after = attention_layer(x[order], x[order], W_q, W_k, W_v, positions[order], kind)"),
         ),
         "the inverse order": symmetry_slip(
-            "you undo the order on the wrong side: what is compared is f(x[order]) with f(x)[order]; "
-            "f(x[order])[order] is in neither order",
+            "you never answer 0. Either you undo the order on the wrong side: what is compared is f(x[order]) with "
+            "f(x)[order]; f(x[order])[order] is in neither order. Or you compare with ==, and the last digits differ: "
+            "use np.allclose",
             ("np.allclose(after, before[order])", "np.allclose(after[order], before)"),
         ),
         "never invariant": symmetry_slip(
@@ -789,6 +826,13 @@ ONLINE = Question(
             (NEW_TOTAL, "E.sum(axis=1)"),
             (NEW_Z, "E @ V"),
         ),
+        "relative to nothing": online_slip(
+            "your exponentials are those of the scores themselves, which overflow where these are large: take them "
+            "relative to the new maximum, exp(S - top), and rescale what was summed before",
+            ("np.exp(S - reference[:, None])", "np.exp(S)"),
+            (NEW_TOTAL, "total + E.sum(axis=1)"),
+            (NEW_Z, "Z + E @ V"),
+        ),
         "infinity minus infinity": online_slip(
             "rows whose keys were all masked so far are NaN: their maximum is minus infinity, and infinity minus "
             "infinity is no number. Subtract 0 there",
@@ -838,6 +882,7 @@ def which_slip(message: str, *edits: tuple[str, str]) -> Mistake:
 
 
 AFTER_SOFTMAX = "masked_softmax_forward(S, everything)[0] * seen"
+OTHER_CANDIDATES = ("3 without the mask", "2 without the scale")
 
 WHICH = Question(
     name="which_attention",
@@ -867,6 +912,16 @@ WHICH = Question(
             "softmax, so its rows are too small",
             ("return gaps", "gaps = gaps[:, [0, 1, 4, 3, 2]]\n    return gaps"),
         ),
+        "3 without the mask": which_slip(
+            "your candidate for slip 3 lacks the mask: it is the softmax over the queries of the *masked* scores, so "
+            "each column of weights sums to 1 over the queries that see its key",
+            ("masked_softmax_forward(S.T, seen.T)", "masked_softmax_forward(S.T, everything)"),
+        ),
+        "2 without the scale": which_slip(
+            "your candidate for slip 2 lacks the scale: each answer has one slip only, so the scores without a mask "
+            "are divided by sqrt(d_k)",
+            ("masked_softmax_forward(S, everything)[0],", "masked_softmax_forward(Q @ K.T, everything)[0],"),
+        ),
         "renormalized": which_slip(
             "slip 4 keeps the weights as they are after masking; you divide its rows by their sum again, which makes "
             "them right: masked and renormalized is the same as masked before the softmax",
@@ -877,7 +932,12 @@ WHICH = Question(
         ),
     },
     edges={"three rows": answers_of(3, 7, 5)},
-    tells={"three rows": ("renormalized",)},
+    tells={
+        "7 rows": OTHER_CANDIDATES,
+        "5 rows": OTHER_CANDIDATES,
+        "11 rows": OTHER_CANDIDATES,
+        "three rows": ("renormalized", *OTHER_CANDIDATES),
+    },
 )
 
 # --- the kernel -------------------------------------------------------------------------------------------------
@@ -953,7 +1013,7 @@ KERNEL = Question(
         "fewer rows than a block": kernel_draw(5, 7, 3, 6, False),
         "more keys than a block": kernel_draw(9, 45, 5, 3, False),
         "more queries than a block": kernel_draw(67, 37, 5, 7, False),
-        "causal": kernel_draw(70, 70, 3, 5, True),
+        "causal": kernel_draw(70, 150, 3, 5, True),
     },
     mistakes={
         "padding of zeros": kernel_slip(

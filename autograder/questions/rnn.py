@@ -158,6 +158,11 @@ STEP_BACKWARD = Question(
             "is for the loss to say, and dh has it in it already",
             ("x.T @ da, h.T @ da, da.sum(axis=0)", "x.T @ da / len(da), h.T @ da / len(da), da.mean(axis=0)"),
         ),
+        "mean in db": step_backward_slip(
+            "db is a mean over the batch: b was added to every row, so db is the sum of da over the rows, as the "
+            "products sum for dW_x and dW_h",
+            ("da.sum(axis=0)", "da.mean(axis=0)"),
+        ),
     },
     edges={
         "a batch of one": sized(rnn_step_forward, batch=1, d_in=3, d_h=5),
@@ -276,6 +281,11 @@ BPTT = Question(
             "the walk goes from the first step to the last; gradients go the other way: begin with the last step",
             ("reversed(range(x_shape[1]))", "range(x_shape[1])"),
         ),
+        "dx in the order of the walk": bptt_slip(
+            "dx is turned around in time: the walk begins with the last step, so what you collect along it begins with "
+            "the last step too; entry t belongs to input t",
+            ("return dx, carried", "return dx[:, ::-1], carried"),
+        ),
         **mistakes_of_the_step(),
     },
     edges={
@@ -322,6 +332,11 @@ READ_OUT = Question(
             "dW_y and db_y are those of the last step: W_y and b_y read out every state, so sum over time as well",
             (PRODUCT, "h[:, -1].T @ dlogits[:, -1]"),
             ("dlogits.sum(axis=(0, 1))", "dlogits[:, -1].sum(axis=0)"),
+        ),
+        "dW_y of the last step": read_out_slip(
+            "dW_y is that of the last step, while db_y is right: W_y read out every state, so add up "
+            "h[:, t].T @ dlogits[:, t] over time as well",
+            (PRODUCT, "h[:, -1].T @ dlogits[:, -1]"),
         ),
         "many to one": read_out_slip(
             "only the last state gets a gradient from the loss, as in a many-to-one network; here every step is read "
@@ -554,6 +569,11 @@ SAMPLE = Question(
                 "character = np.maximum(below.sum(axis=1) - 1, 0)",
             ),
         ),
+        "what is read, not what is drawn": sample_slip(
+            "your characters are one step late: the first column is `first` and the last draw is missing. Column t is "
+            "what step t draws, not what it reads",
+            ("return written", "return np.column_stack([first, written[:, :-1]])"),
+        ),
     },
     edges={
         "a single text": writers(2.0, batch=1, time=61),
@@ -602,7 +622,8 @@ TREE = Question(
             ("reversed(range(len(children)))", "range(len(children))"),
         ),
         "overwritten at the child": tree_slip(
-            "the gradient that a parent sends overwrites what the loss sent to the child: add it",
+            "what the loss sends to a child is lost: the gradient that its parent sends is to be added to it, yours "
+            "overwrites it",
             ("dh[left] += dleft", "dh[left] = dleft"),
             ("dh[right] += dright", "dh[right] = dright"),
         ),
@@ -624,6 +645,16 @@ TREE = Question(
             "in dW the children stand the other way round: the first d_h rows of W read the left child",
             ("np.concatenate([h[left], h[right]])", "np.concatenate([h[right], h[left]])"),
         ),
+        "children exchanged throughout": tree_slip(
+            "left and right have traded places, on the way to W and on the way back from it: children[j] is left, then "
+            "right, and the first d_h rows of W read the left child",
+            ("left, right = children[j]", "right, left = children[j]"),
+        ),
+        "added once": tree_slip(
+            "where both children are the same node, only one of the two gradients arrives: dh[children[j]] += ... adds "
+            "once for an index that occurs twice. Add to one child, then to the other, or use np.add.at",
+            ("dh[left] += dleft", "dh[left] += dleft * (left != right)"),
+        ),
         "no slope": tree_slip(
             "the gradient does not pass the tanh of its node: multiply by 1 - h**2 of the node",
             (OF_NODE, "dh[leaves + j]"),
@@ -643,7 +674,8 @@ TREE = Question(
 
 # --- what lag curves tell ---------------------------------------------------------------------------------------
 
-FATES = ("survives", "vanishes", "explodes", "is cut")
+FATES = ("survives a peak", "survives a dip", "vanishes", "explodes", "is cut")
+SWINGS = {"survives a peak": 6, "survives a dip": -6}  # in powers of ten, halfway
 LONGEST = 41
 
 
@@ -651,8 +683,10 @@ def lag_curve(fate: str, rng: np.random.Generator) -> Array:
     """The norms of a gradient that fares so, clear of every border, at any scale."""
     lags, scale = np.arange(LONGEST), 10 ** rng.uniform(-4, 4)
     wobble = np.exp(0.2 * rng.standard_normal(LONGEST))
-    end = {"survives": rng.uniform(-1.5, 1.5), "explodes": rng.uniform(5, 9), "is cut": rng.uniform(-1, 5)}
-    norms: Array = scale * wobble * 10 ** (end.get(fate, rng.uniform(-9, -5)) * lags / (LONGEST - 1))
+    ends = {"vanishes": (-9, -5), "explodes": (5, 9), "is cut": (-1, 5)}
+    way = lags / (LONGEST - 1)
+    powers = rng.uniform(*ends.get(fate, (-1.5, 1.5))) * way + SWINGS.get(fate, 0) * np.sin(np.pi * way)
+    norms: Array = scale * wobble * 10**powers
     if fate == "is cut":
         norms[rng.integers(5, LONGEST - 5) :] = 0
     return norms
@@ -684,9 +718,9 @@ EXPLAIN = Question(
     reference=(explain_lag_curves,),
     outputs=("causes",),
     draws={
-        "7 runs": curves(*FATES, "is cut", "vanishes", "explodes"),
-        "6 runs": curves(*FATES, "is cut", "survives"),
-        "5 runs": curves(*FATES, "vanishes"),
+        "7 runs": curves(*FATES, "is cut", "vanishes"),
+        "6 runs": curves(*FATES, "is cut"),
+        "5 runs": curves(*FATES),
     },
     mistakes={
         "a cut taken for vanishing": curve_slip(
@@ -707,6 +741,16 @@ EXPLAIN = Question(
         "infinity taken for survival": curve_slip(
             "a norm of infinity is no survival: the gradient has exploded",
             ("~(last <= 1e3)", "(last > 1e3) & (last < np.inf)"),
+        ),
+        "a peak taken for an explosion": curve_slip(
+            "a gradient that rises above 1000 and comes back has not exploded: judge the last lag, not the largest "
+            "norm",
+            ("~(last <= 1e3)", "~(ratio <= 1e3).all(axis=1)"),
+        ),
+        "a dip taken for vanishing": curve_slip(
+            "a gradient that falls below 1/1000 and comes back has not vanished: judge the last lag, not the smallest "
+            "norm",
+            ("last < 1e-3", "(ratio < 1e-3).any(axis=1)"),
         ),
         "vanishing and exploding exchanged": curve_slip(
             "1 and 2 have traded places: 1 means vanishing, 2 exploding", ("[3, 1, 2]", "[3, 2, 1]")
@@ -822,6 +866,10 @@ KERNEL = Question(
             ("((x, W_x), (h, W_h))", "((x, W_x),)"),
         ),
         "no tanh": kernel_slip("the kernel stores the pre-activations: h_t is their tanh", ("np.tanh(a + b)", "a + b")),
+        "sigmoid": kernel_slip(
+            "the state goes through _tanh, not through _sigmoid: it must be able to be negative",
+            ("np.tanh(a + b)", "0.5 + 0.5 * np.tanh((a + b) / 2)"),
+        ),
         **OVERFLOWS,
     },
     edges={
