@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from autograder import question
 from solutions import yolo_iou, yolo_iou_torch
 from tests.tolerances import assert_close
 
@@ -416,3 +417,10 @@ def test_each_slip_is_told_by_its_number(rng):
     np.testing.assert_array_equal(yolo_iou.which_iou(a, b, answers), [0, 1, 2, 3])
     positive = [np.abs(box) for box in (a, b)]
     assert yolo_iou.which_iou(*positive, yolo_iou.iou(*as_centers)[None]).tolist() == [4]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_of_the_five_answers_about_boxes_is_asked_for(seed):
+    task = question.draw_task(question.of_block("yolo_iou")["which_iou"], 4.0, seed)
+    for case in task.cases:
+        assert set(case.expected[0].tolist()) == set(range(5)), case.label

@@ -45,10 +45,25 @@ def near(rng: np.random.Generator, these: Array, share: float = 0.3) -> Array:
 
 
 def pairs(rng: np.random.Generator, count: int) -> tuple[Array, Array]:
-    """Pairs of boxes around the origin: half of them overlap, the others lie anywhere."""
+    """Pairs of boxes around the origin: half of them overlap, the others lie close to each other or overlap.
+
+    No two are so far apart that their union would be negative without a clamp: who then divides by it, and who
+    answers 0 there, has made the same mistake.
+    """
     a = boxes(rng, count) - 30
-    b = np.vstack([near(rng, a[: count // 2]), boxes(rng, count - count // 2) - 30])
+    b = np.vstack([near(rng, a[: count // 2]), near(rng, a[count // 2 :], 1.4)])
     return a, b
+
+
+def packed(count: int, others: int) -> Draw:
+    """Boxes so close that no two are further apart than they are wide: without a clamp, unions stay away from 0."""
+
+    def make(rng: np.random.Generator) -> Mapping[str, object]:
+        corners = rng.uniform(0, 27, (count + others, 2))
+        some = np.hstack([corners, corners + rng.uniform(12, 24, corners.shape)])
+        return {"a": some[:count], "b": some[count:]}
+
+    return make
 
 
 # --- box_convert --------------------------------------------------------------------------------------------------
@@ -89,6 +104,11 @@ BOX_CONVERT = Question(
             'in "cxcywh" the first two numbers are the center, the mean of the two corners; yours are a corner',
             ("(low + high) / 2, high - low", "low, high - low"),
         ),
+        "size from the center": box_convert_slip(
+            "your widths and heights are half as large: you subtract the center, which you have written over the first "
+            "corner, from the second one. Compute the size before",
+            ("(low + high) / 2, high - low", "(low + high) / 2, (high - low) / 2"),
+        ),
         "corner in place of the size": box_convert_slip(
             "where a size is asked for, you give the second corner: subtract the first one",
             ("        high = high - low\n", "        pass\n"),
@@ -119,7 +139,7 @@ def touching(rng: np.random.Generator) -> Mapping[str, object]:
     a = rng.integers(5, 9, (3, 4)).astype(float)
     a[:, 2:] += a[:, :2]
     size = a[:, 2:] - a[:, :2]
-    moves = np.array([[1, 0], [1, 1], [-2, 3]]) * size
+    moves = np.array([[1, 0], [1, 1], [-1.5, 2]]) * size
     return {"a": a, "b": a + np.hstack([moves, moves]), "fmt": "xyxy"}
 
 
@@ -159,6 +179,11 @@ IOU_SLIPS: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "negative, and their product is positive. Clamp each of them at 0 before you multiply",
         ((INTER, "(high - low)"),),
     ),
+    "clamped too late": (
+        "you clamp the product of width and height at 0, and not each of them: where boxes lie apart along x and along "
+        "y, both are negative, and their product is an area that does not exist",
+        ((f"{INTER}.prod(axis=1)", "np.maximum((high - low).prod(axis=1), 0)"),),
+    ),
     "counted twice": (
         "your union counts the intersection twice, once in each box: subtract it once. With itself, a box has an IoU "
         "of 1, yours is 0.5",
@@ -186,6 +211,7 @@ IOU = Question(
     mistakes={
         "one pixel more": iou_slip("one pixel more"),
         "no clamp": iou_slip("no clamp"),
+        "clamped too late": iou_slip("clamped too late"),
         "counted twice": iou_slip("counted twice"),
         "smaller box": iou_slip("smaller box"),
         "format ignored": slip(
@@ -208,19 +234,11 @@ IOU = Question(
         ),
     },
     edges={"boxes that touch": touching, "one inside the other": nested, "boxes without an area": without_area},
+    tells=dict.fromkeys(("corners", "center and size", "corner and size"), ("clamped too late",)),
     forbid=LIBRARIES,
 )
 
 # --- pairwise_iou -------------------------------------------------------------------------------------------------
-
-
-def crowds(count: int, others: int) -> Draw:
-    def make(rng: np.random.Generator) -> Mapping[str, object]:
-        a = boxes(rng, count)
-        some = near(rng, a[rng.integers(0, count, others)]) if count else boxes(rng, others)
-        return {"a": a, "b": some}
-
-    return make
 
 
 def all_pairs(one: Function) -> Function:
@@ -244,7 +262,7 @@ PAIRWISE_IOU = Question(
     name="pairwise_iou",
     reference=(pairwise_iou,),
     outputs=("iou",),
-    draws={"5 boxes and 5": crowds(5, 5), "11 boxes and 11": crowds(11, 11), "7 boxes and 7": crowds(7, 7)},
+    draws={"5 boxes and 5": packed(5, 5), "11 boxes and 11": packed(11, 11), "7 boxes and 7": packed(7, 7)},
     mistakes={
         "transposed": slip(
             "yours is transposed: row i belongs to box i of a, column j to box j of b",
@@ -262,10 +280,10 @@ PAIRWISE_IOU = Question(
             pairwise_iou,
             ("_inter_and_union(a, b)", "_inter_and_union(a, a)"),
         ),
-        **{name: matrix_slip(name) for name in ("one pixel more", "no clamp", "counted twice")},
+        **{name: matrix_slip(name) for name in ("one pixel more", "no clamp", "clamped too late", "counted twice")},
     },
-    edges={"5 boxes and 3": crowds(5, 3), "one box and 9": crowds(1, 9), "no boxes": crowds(0, 4)},
-    tells={"5 boxes and 3": ("no clamp",)},
+    edges={"5 boxes and 3": packed(5, 3), "one box and 9": packed(1, 9), "no boxes": packed(0, 4)},
+    tells=dict.fromkeys(("11 boxes and 11", "5 boxes and 3", "one box and 9"), ("no clamp", "clamped too late")),
     forbid=LIBRARIES,
 )
 
@@ -316,7 +334,7 @@ WHICH_IOU = Question(
             (".all(axis=2)", "[:, :, 0]"),
         ),
     },
-    edges={"60 pairs, ten of each": answers(60, 45)},
+    edges={"60 pairs, 50 answers": answers(60, 45)},
     forbid=LIBRARIES,
 )
 
@@ -359,6 +377,12 @@ GIOU_FORWARD = Question(
         "iou alone": giou_slip(
             "this is the plain IoU: subtract the share of the hull that belongs to neither box", (GIOU, "inter / union")
         ),
+        "no clamp": giou_slip(
+            "the sides of your intersection are not clamped at 0: of boxes that lie apart, one or both are negative",
+            ("np.maximum(inter_size, 0).prod(axis=1)", "inter_size.prod(axis=1)"),
+            ("if not (union > 0).all():", "if False:"),
+        ),
+        "loss": giou_slip("this is 1 - GIoU, the loss: asked for is GIoU itself", (GIOU, f"1 - ({GIOU})")),
         "clamped at 0": giou_slip(
             "you clamp the result at 0. It lies in (-1, 1]: below 0 it says how far apart boxes are, which is what it "
             "is for",
@@ -431,6 +455,16 @@ GIOU_BACKWARD = Question(
             "where boxes lie apart along one axis, you let a gradient through the clamp at 0 of that side; below 0 it "
             "is flat",
             (" * (inter_size >= 0)", ""),
+        ),
+        "own areas constant": giou_backward_slip(
+            "the boxes' own areas have no effect on your gradient: each is a part of the union, and depends on all "
+            "four numbers of its box",
+            (" + own_a", ""),
+            (" + own_b", ""),
+        ),
+        "dgiou ignored": giou_backward_slip(
+            "multiply by dgiou, the gradient that arrives: each pair has its own",
+            ("    dunion = dgiou", "    dgiou = np.ones_like(dgiou)\n    dunion = dgiou"),
         ),
         "db is minus da": giou_backward_slip(
             "you take db for minus da. That holds for moving a box as a whole, but not corner by corner",
@@ -532,6 +566,20 @@ NMS = Question(
         "the others": nms_slip(
             "you mark the boxes that go; asked for are those that stay", ("    return keep", "    return ~keep")
         ),
+        "in the order of the scores": nms_slip(
+            "your answers are in the order of the scores: put each back to the place where its box came, "
+            "keep[order] = ...",
+            ("    return keep", "    return keep[order]"),
+        ),
+        "numbers of the boxes": nms_slip(
+            "you return the numbers of the boxes that stay; asked for is True or False for each box",
+            ("    return keep", "    return np.flatnonzero(keep)"),
+        ),
+        "numbers by score": nms_slip(
+            "you return the numbers of the boxes that stay, the best first, as libraries do; asked for is True or "
+            "False for each box, in the order in which they came",
+            ("    return keep", "    return order[keep[order]]"),
+        ),
     },
     edges={"one box": alone, "no boxes": none},
     tells=dict.fromkeys(("40 boxes", "a chain", "equal scores"), ("not sorted",)),
@@ -592,6 +640,11 @@ NMS_PER_CLASS = Question(
             "return nms(boxes + 1.0 * labels[:, None], scores, threshold)",
         ),
         "threshold ignored": per_class_slip("threshold has no effect on your answer: pass it on", "threshold = 0.5"),
+        "class by class": per_class_slip(
+            "your answers are in the order of the classes: put each back to the place where its box came, "
+            "keep[of_class] = ...",
+            "return np.hstack([nms(boxes[labels == k], scores[labels == k], threshold) for k in np.unique(labels)])",
+        ),
         "best of each class": per_class_slip(
             "you keep one box of each class. There can be several objects of one class: suppress only what overlaps",
             "return np.array([s == scores[labels == k].max() for s, k in zip(scores, labels)])",
@@ -663,6 +716,15 @@ YOLO_ENCODE = Question(
         "offset in the unit of the image": encode_slip(
             "x and y are in units of a cell, from 0 to 1; yours are in units of the image: multiply by grid",
             (ENCODED, "np.hstack([(place - cell) / grid, np.sqrt(size)])"),
+        ),
+        "y before x": encode_slip(
+            "in t, x comes first, as in a box; only cells has the row, which belongs to y, first",
+            (ENCODED, "np.hstack([(place - cell)[:, ::-1], np.sqrt(size)])"),
+        ),
+        "remainder": encode_slip(
+            "on the far border the place within the last cell is 1, not 0: subtract the cell in place of taking the "
+            "remainder",
+            (ENCODED, "np.hstack([place % 1, np.sqrt(size)])"),
         ),
     },
     edges={"centers on the far border": on_the_border},
@@ -787,6 +849,11 @@ YOLO_LOSS_FORWARD = Question(
         "no weight for coordinates": loss_slip(
             "the weight coord is missing: without it, places and sizes drown among the objectness of empty cells",
             (CHOSEN, "chosen[..., None]"),
+        ),
+        "weights fixed": loss_slip(
+            "coord and empty have no effect on your answer: 5 and 0.5 are their defaults, they can be other numbers",
+            (CHOSEN, "5.0 * chosen[..., None]"),
+            (OBJECTNESS, "np.where(chosen, 1.0, 0.5)"),
         ),
         "averaged": loss_slip(
             "you average over the cells: asked for is the sum (who wants a mean divides by the number of images)",
@@ -925,6 +992,14 @@ MATCH_DETECTIONS = Question(
             "once an object is found, you count no further detections at all: only that object is out of the game",
             (TAKEN, "overlap[:] = -1.0"),
         ),
+        "taken by a miss": match_slip(
+            "a detection below the threshold takes its best object out of the game in yours: only a hit finds one",
+            ("            overlap[:, overlap[i]", "        if truths.size:\n            overlap[:, overlap[i]"),
+        ),
+        "in the order of the scores": match_slip(
+            "your answers are in the order of the scores: put each back to the place where its box came, hits[i] = ...",
+            ("    return hits", f"    return hits[{SEARCH}]"),
+        ),
         "favorite is taken": match_slip(
             "a detection whose best object has been found already may still find another one that overlaps enough: "
             "look among those that are left",
@@ -933,7 +1008,7 @@ MATCH_DETECTIONS = Question(
         ),
     },
     edges={"no objects": no_objects},
-    tells={"a stricter threshold": ("fixed threshold",)},
+    tells={"6 objects": ("taken by a miss",), "a stricter threshold": ("fixed threshold", "taken by a miss")},
     forbid=LIBRARIES,
 )
 
@@ -998,6 +1073,14 @@ AVERAGE_PRECISION = Question(
             "then always ends at 1. Divide by truths",
             (CURVE, "precision_recall(scores, hits, max(1, int(hits.sum())))"),
         ),
+        "first step missing": precision_slip(
+            "the first step is missing: before the first detection, recall is 0, so give np.diff a prepend=0",
+            (AREA, "float((envelope[1:] * np.diff(recall)).sum())"),
+        ),
+        "trapezoids": precision_slip(
+            "you join the points of the curve by straight lines; asked for is the area below a staircase, the envelope",
+            (AREA, "float(np.trapezoid(precision, recall))"),
+        ),
         "mean over detections": precision_slip(
             "you average the precision over all detections: it is the area over *recall*, so only those steps count "
             "at which recall grows",
@@ -1024,17 +1107,6 @@ def moved(inputs: Mapping[str, Any]) -> int:
     count, others = len(inputs["a"]), len(inputs["b"])
     blocks_a, blocks_b = -(-count // BLOCK_A), -(-others // BLOCK_B)
     return FLOAT * (4 * (blocks_b * count + blocks_a * others) + count * others)
-
-
-def packed(count: int, others: int) -> Draw:
-    """Boxes so close that no two are further apart than they are wide: without a clamp, unions stay away from 0."""
-
-    def make(rng: np.random.Generator) -> Mapping[str, object]:
-        corners = rng.uniform(0, 27, (count + others, 2))
-        some = np.hstack([corners, corners + rng.uniform(12, 24, corners.shape)])
-        return {"a": some[:count], "b": some[count:]}
-
-    return make
 
 
 ROWS_APART = "rows that lie apart"
