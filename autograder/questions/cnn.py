@@ -186,6 +186,12 @@ RECEPTIVE_FIELD = Question(
             receptive_field,
             (JUMP, "np.concatenate([np.ones(1, int), stride[:-1]])"),
         ),
+        "top layer first": slip(
+            "you take the layers in the wrong order: they come from the image upwards, so a layer's jump has the "
+            "strides of the layers before it in the list",
+            receptive_field,
+            ("    jump =", "    window, stride, dilation = window[::-1], stride[::-1], dilation[::-1]\n    jump ="),
+        ),
         "dilation ignored": slip(
             "dilation has no effect on your answer: it widens each of the K - 1 gaps of a window",
             receptive_field,
@@ -201,6 +207,7 @@ RECEPTIVE_FIELD = Question(
         ),
     },
     edges={"one layer": one_layer},
+    tells={"5 layers": ("top layer first",)},
 )
 
 # --- which filter -------------------------------------------------------------------------------------------------
@@ -301,6 +308,18 @@ IM2COL = Question(
             im2col,
             (COPIED, "windows.transpose(0, 1, 2, 4, 3)"),
         ),
+        "reshaped, not transposed": slip(
+            "your windows have the axes (channel, place down, place across, row, column) when you reshape them, and a "
+            "reshape does not move axes: transpose first, so that the places come last",
+            im2col,
+            (COPIED, "windows.transpose(0, 3, 4, 1, 2)"),
+        ),
+        "rows reshaped to columns": slip(
+            "you have a window in each row and then reshape: that cuts the rows anew and does not turn them into "
+            "columns. Transpose in place of it",
+            im2col,
+            (COPIED, "windows.transpose(3, 4, 0, 1, 2)"),
+        ),
         "window turned": slip(
             "each window is turned by 180 degrees: that is true convolution; here the window is written as it lies",
             im2col,
@@ -368,6 +387,12 @@ COL2IM = Question(
             "the margin lies on both sides: cut padding pixels off the front as well; you cut all of it at the end",
             col2im,
             (CROP, "padded[:, :height, :width]"),
+        ),
+        "cut off with a minus": slip(
+            "you cut the margin off with -padding as the end, and without a margin that is 0: nothing is left. Count "
+            "the end from the front, padding + height",
+            col2im,
+            (CROP, "padded[:, padding:-padding, padding:-padding]"),
         ),
         "window turned": slip(
             "each column is put back turned by 180 degrees: row i, column j of the window goes to where im2col has "
@@ -609,6 +634,11 @@ POINTWISE_CONV2D_FORWARD = Question(
             "has to be a transposition",
             ("W @ x.reshape(batch, c_in, height * width)", "W @ x.reshape(batch, height * width, c_in).swapaxes(1, 2)"),
         ),
+        "mixed up on the way back": pointwise_slip(
+            "your result has the channel as its last axis when you reshape it, and a reshape does not move axes: "
+            "transpose, so that the channel is axis 1 again",
+            ("return out.reshape(", "return out.swapaxes(1, 2).reshape("),
+        ),
     },
     edges={"a single pixel": pointwise(3, 1, 1)},
     forbid=LIBRARIES,
@@ -680,6 +710,7 @@ MAX_POOL_FORWARD = Question(
 )
 
 CHOSEN = "waiting & (windows[:, :, i, j] == out)"
+POOL_CROP = "dpadded[:, :, padding:end_h, padding:end_w]"
 
 
 def pool_backward_slip(message: str, *edits: tuple[str, str]) -> Mistake:
@@ -727,6 +758,23 @@ MAX_POOL_BACKWARD = Question(
                 "dwindows[:, :, i, j] += dout * chosen",
                 "dwindows[:, :, i, j] = np.where(chosen, dout, dwindows[:, :, i, j])",
             ),
+        ),
+        "overwrites place by place": pool_backward_slip(
+            "where windows overlap, one pixel can be the maximum of several, and a later place overwrites what an "
+            "earlier one left there: add (with repeated indices, np.add.at; `+=` adds only once)",
+            (
+                "dwindows[:, :, i, j] += dout * chosen",
+                "dwindows[:, :, i, j] += dout * (chosen & (dwindows[:, :, i, j] == 0))",
+            ),
+        ),
+        "margin kept": pool_backward_slip(
+            "you return the gradient of the padded image: cut the margin off, padding pixels on each side",
+            (POOL_CROP, "dpadded"),
+        ),
+        "cut off with a minus": pool_backward_slip(
+            "you cut the margin off with -padding as the end, and without a margin that is 0: nothing is left. Count "
+            "the end from the front, padding + height",
+            (POOL_CROP, "dpadded[:, :, padding:-padding, padding:-padding]"),
         ),
         "mean": pool_backward_slip(
             "you share each gradient out evenly to its window: that is the way back through *average* pooling",
@@ -792,6 +840,12 @@ CONV2D_KERNEL = Question(
     },
     mistakes={
         **conv2d_slips(),
+        "first image only": slip(
+            "every image of the batch comes out like the first one: image m begins m * c_in * height * width numbers "
+            "behind x_ptr",
+            conv2d_forward,
+            (PADDED, "_pad(x[0], padding)"),
+        ),
         "halo wraps around": slip(
             "to the left and right of the image your kernel reads the end of the row above and the start of the row "
             "below: they lie next to it in memory. The mask must test the column as well as the row",
