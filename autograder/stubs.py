@@ -83,11 +83,15 @@ def _shape(annotation: ast.expr | None) -> str | None:
 
 
 def _returns(annotation: ast.expr | None) -> Iterator[str]:
-    """The shapes of what comes back, in order; a bare `tuple` among them is the cache."""
+    """The shapes of what comes back, in order, or what number it is; a bare `tuple` among them is the cache."""
     match annotation:
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=parts)):
             for part in parts:
                 yield from ["cache"] if isinstance(part, ast.Name) else _returns(part)
+        case ast.Name(id="int"):
+            yield "a whole number"
+        case ast.Name(id="float"):
+            yield "a number"
         case _:
             shape = _shape(annotation)
             if shape:

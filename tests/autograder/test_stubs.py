@@ -46,6 +46,11 @@ def test_an_axis_as_long_as_an_argument_says_has_its_name():
     assert "returns (c_in, height, width)" in stubs.stub("col2im")
 
 
+def test_a_stub_says_so_where_a_number_comes_back():
+    assert "returns a whole number\n" in stubs.stub("receptive_field")
+    assert "returns a number\n" in stubs.stub("average_precision")
+
+
 def test_a_choice_of_words_becomes_its_options_and_keeps_its_default():
     text = stubs.stub("gru_step_forward")
     assert '"after" or "before"' in text
