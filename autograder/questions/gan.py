@@ -4,6 +4,8 @@ A mistake is an edit of the reference's source. The kernel's are edits of the wa
 what the kernel computes.
 """
 
+import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,6 +90,10 @@ DISCRIMINATOR_LOSS = Question(
             "-log(1 - D), which is what keeps D from growing ever surer",
             (OF_REAL, "alpha * np.logaddexp(0, -real)"),
         ),
+        "log D in full": d_loss_slip(
+            "your real examples cost -log D - (1 - alpha) log(1 - D): the first term has the factor alpha",
+            (OF_REAL, "np.logaddexp(0, -real) + (1 - alpha) * np.logaddexp(0, real)"),
+        ),
         "the label's complement": d_loss_slip(
             "real examples have the label alpha; in yours they have 1 - alpha",
             ("(1 - alpha) * real", "alpha * real"),
@@ -168,6 +174,10 @@ DISCRIMINATOR_BACKWARD = Question(
             "each gradient is divided by the number of logits of its own side; yours by that of both together",
             (DREAL, "(sigmoid(real) - alpha) / (len(real) + len(fake))"),
             (DFAKE, "dloss * sigmoid(fake) / (len(real) + len(fake))"),
+        ),
+        "divided by the other side": d_gradient_slip(
+            "dreal is right; dfake is divided by the number of real logits: divide it by that of the fakes",
+            (DFAKE, "dloss * sigmoid(fake) / len(real)"),
         ),
         "derivative of the sigmoid": d_gradient_slip(
             "your gradients have the factor sigmoid * (1 - sigmoid), which cancels against the derivative of the "
@@ -393,6 +403,10 @@ OPTIMAL = Question(
             "yours are the odds p/q; a probability is p/(p + q), where the labels are 1 and 0",
             (BEST, "(alpha * p + beta * q) / q"),
         ),
+        "0 where nobody comes": optimal_slip(
+            "where neither data nor fakes ever come, yours is 0: the question asks for 1/2 there",
+            ("np.full_like(total, 0.5)", "np.full_like(total, 0.0)"),
+        ),
         "0/0": optimal_slip(
             "where neither data nor fakes ever come, 0/0 is NaN: the question asks for 1/2 there",
             (BEST, "(alpha * p + beta * q) / total"),
@@ -443,6 +457,10 @@ JENSEN_SHANNON = Question(
         "the other way round": js_slip(
             "yours is the divergence of the average from p and q; asked for is theirs from it: sum p log(p / average)",
             (TERM, "middle[a > 0] * np.log(middle[a > 0] / a[a > 0])"),
+        ),
+        "value of the game": js_slip(
+            "yours is the value of the game against the best D, 2 JS - log 4; asked for is JS itself",
+            (HALVED, "terms[0].sum() + terms[1].sum() - np.log(4)"),
         ),
         "root": js_slip(
             "yours is the square root, the Jensen-Shannon distance, which is what scipy.spatial.distance.jensenshannon "
@@ -514,6 +532,15 @@ BILINEAR = Question(
             "itself",
             (X_STEP, "x = x - lr * x"),
             (Y_STEP, "y = y + lr * y"),
+        ),
+        "orders exchanged": game_slip(
+            "the two orders have traded places: y sees the x that has just moved in the alternating one",
+            ('(old if order == "simultaneous" else x)', '(x if order == "simultaneous" else old)'),
+        ),
+        "y first": game_slip(
+            "alternating: your y moves first, and x sees the new y. x comes first, y sees the new x",
+            (X_STEP, 'x = x - lr * (y if order == "simultaneous" else y + lr * x)'),
+            (Y_STEP, "y = y + lr * old"),
         ),
         "one place for all": game_slip(
             "all rows are the last place: you store one array and change it afterwards. Store copies, or make new ones",
@@ -611,6 +638,20 @@ STEP = Question(
             "2 phi[2] x",
             (DX, "dlogits"),
         ),
+        "the old D's slope": step_slip(
+            "G's gradient takes the slope of D at a fake from the old phi: the logits and the slope are both those of "
+            "the new one",
+            (DX, DX.replace("new_phi", "phi")),
+        ),
+        "the old D's logits": step_slip(
+            "G's gradient starts at the logits of the old phi: the logits and the slope are both those of the new one",
+            (THROUGH_NEW_D, THROUGH_NEW_D.replace("new_phi", "phi")),
+        ),
+        "averaged twice": step_slip(
+            "theta moves too little by the size of the batch: the mean over the fakes is in the gradient at the logits "
+            "already, so sum up dx and dx * z",
+            ("np.array([dx.sum(), (dx * z[1]).sum()])", "np.array([dx.mean(), (dx * z[1]).mean()])"),
+        ),
         "slope of the square": step_slip(
             "the slope of D at a fake x is phi[1] + 2 phi[2] x: the 2 of the square is missing",
             ("+ 2 * new_phi[2]", "+ new_phi[2]"),
@@ -640,6 +681,8 @@ def train_slip(message: str, *edits: tuple[str, str]) -> Mistake:
     return slip(message, gan.train_gaussian, *edits)
 
 
+SOURCE = inspect.getsource(gan.train_gaussian)
+G_STEPS = SOURCE[SOURCE.index("        fake = theta[0] + theta[1] * noise[-1]") : SOURCE.index("    return")]
 TRAINED, ON_FAKES = "theta = theta - lr[1] *", "dlogits = -sigmoid(-discriminator_features(fake) @ phi)"
 
 TRAIN = Question(
@@ -678,6 +721,15 @@ TRAIN = Question(
             "G follows the loss that saturates, log(1 - D): the gradient of -log D at a logit l is -sigmoid(-l)",
             (ON_FAKES, ON_FAKES.replace("sigmoid(-", "sigmoid(")),
         ),
+        "G steps with D": train_slip(
+            "G takes a step after each step of D: it takes one in a round, after D has taken all of its own",
+            (G_STEPS, textwrap.indent(G_STEPS, "    ")),
+        ),
+        "one mean for both": train_slip(
+            "D's gradient is divided by the number of data and fakes together: each side has a mean of its own, over "
+            "`batch` logits",
+            ("dlogits / len(x)", "dlogits / len(both)"),
+        ),
         "rates exchanged": train_slip(
             "the rates are exchanged: lr[0] is D's, lr[1] is G's",
             ("phi - lr[0] *", "phi - lr[1] *"),
@@ -698,7 +750,15 @@ TRAIN = Question(
 
 # --- reading samples --------------------------------------------------------------------------------------------
 
-FATES = ("fine", "one mode missing", "collapsed", "collapsed but for strays", "never moved", "blurred")
+FATES = (
+    "fine",
+    "one mode missing",
+    "a quarter missing",
+    "collapsed",
+    "collapsed but for strays",
+    "never moved",
+    "blurred",
+)
 SAMPLES, STD = 200, 0.1
 
 
@@ -717,6 +777,8 @@ def samples_of(fate: str, centers: Array, rng: np.random.Generator) -> Array:
     kept = len(centers)
     if fate == "one mode missing":
         kept -= 1
+    if fate == "a quarter missing":  # three quarters are left, or the next number below
+        kept = 3 * kept // 4
     if fate.startswith("collapsed"):
         kept = int(rng.integers(1, len(centers) // 2 + 1))
     chosen = rng.permutation(len(centers))[:kept]
@@ -726,11 +788,11 @@ def samples_of(fate: str, centers: Array, rng: np.random.Generator) -> Array:
     return samples
 
 
-def runs_on_a_ring(modes: int, *fates: str) -> Draw:
+def runs_on_a_ring(modes: int, *fates: str, size: float = 1.0) -> Draw:
     def make(rng: np.random.Generator) -> Mapping[str, object]:
         centers = ring(modes)
         samples = np.array([samples_of(fate, centers, rng) for fate in rng.permutation(fates)])
-        return {"samples": samples, "centers": centers, "radius": 0.3}
+        return {"samples": size * samples, "centers": size * centers, "radius": size * 0.3}
 
     return make
 
@@ -747,7 +809,7 @@ EXPLAIN = Question(
     outputs=("causes",),
     draws={
         "8 modes": runs_on_a_ring(8, *FATES),
-        "6 modes": runs_on_a_ring(6, *FATES, "fine"),
+        "6 modes, three times the size": runs_on_a_ring(6, *FATES, "fine", size=3.0),
         "7 modes": runs_on_a_ring(7, *FATES, "blurred"),
     },
     mistakes={
@@ -771,6 +833,17 @@ EXPLAIN = Question(
         ),
         "all modes needed": samples_slip(
             "a run is fine if it has three quarters of the modes; you ask for all of them", ("0.75 * len", "1.0 * len")
+        ),
+        "three quarters are too few": samples_slip(
+            "a run with exactly three quarters of the modes is fine: cause 1 asks for fewer", ("found < ", "found <= ")
+        ),
+        "three quarters rounded": samples_slip(
+            "you round three quarters of the modes to a whole number: 5 of 7 are fewer than 5.25",
+            ("0.75 * len(centers)", "int(0.75 * len(centers))"),
+        ),
+        "radius ignored": samples_slip(
+            "the radius has no effect: a mode reaches as far as the argument says, not always 0.3",
+            ("mode_shares(run, centers, radius)", "mode_shares(run, centers)"),
         ),
         "causes from 1": samples_slip(
             "the causes are numbered from 0; yours are one too high", (VERDICT, f"{VERDICT}) + (1")
@@ -841,6 +914,10 @@ KERNEL = Question(
         "sums": kernel_slip(
             "your parts add up to the sum of all losses: divide those of real logits by n_real, of fakes by n_fake",
             ("losses / len(logits)", "losses"),
+        ),
+        "fakes divided by n_real": kernel_slip(
+            "the losses of fakes are divided by n_real: divide them by n_fake",
+            ("losses / len(logits)", "losses / len(real)"),
         ),
         "one mean for both": kernel_slip(
             "you divide by n_real + n_fake: each side has a mean of its own",

@@ -99,6 +99,13 @@ KL = Question(
             "at mu = 0 and logvar = 0 the divergence must be 0; yours is 1/2 for each latent: subtract the 1",
             (TERMS, "0.5 * (mu**2 + excess + 1 - logvar)"),
         ),
+        "sign of logvar": kl_slip(
+            "logvar enters with a minus: with a plus, the divergence of a narrow q is negative",
+            ("- logvar", "+ logvar"),
+        ),
+        "logvar left out": kl_slip(
+            "the term -logvar is missing: without it, a narrow q costs nothing, or less", (" - logvar", "")
+        ),
         "mu not squared": kl_slip("the mean enters squared; yours enters as it is", ("mu**2", "mu")),
         "the other direction": kl_slip(
             "this is the divergence of the prior from q, KL(p || q); asked for is KL(q || p), whose mean is taken "
@@ -373,6 +380,18 @@ NEGATIVE_ELBO = Question(
             "number is no bound on log p(x)",
             ("((decoded - x) ** 2 + np.log(2 * np.pi))", "((decoded - x) ** 2)"),
         ),
+        "one constant for the image": loss_slip(
+            "Gaussian: the constant log(2 pi) / 2 belongs to the density of each pixel; yours is added once for each "
+            "image",
+            (
+                "0.5 * ((decoded - x) ** 2 + np.log(2 * np.pi)).sum(axis=1)",
+                "0.5 * ((decoded - x) ** 2).sum(axis=1) + 0.5 * np.log(2 * np.pi)",
+            ),
+        ),
+        "always Bernoulli": loss_slip(
+            "`likelihood` has no effect: yours is always the Bernoulli one",
+            ('likelihood == "bernoulli"', 'likelihood in ("bernoulli", "gaussian")'),
+        ),
         "squared error for Bernoulli": loss_slip(
             "Bernoulli: decoded holds logits, and the likelihood is the binary cross-entropy; yours compares their "
             "sigmoid with the pixels by a squared error",
@@ -440,6 +459,11 @@ NEGATIVE_ELBO_BACKWARD = Question(
             "towards 0",
             ("share * beta", "-share * beta"),
         ),
+        "sign of dx": loss_backward_slip(
+            "Bernoulli: dx has the wrong sign. A pixel stands in one term of the loss only, - decoded * x, so dx has "
+            "minus the logit",
+            ("-share * decoded", "share * decoded"),
+        ),
         "logits for probabilities": loss_backward_slip(
             "Bernoulli: ddecoded is sigmoid(decoded) minus the pixel; yours has the logit itself",
             ("sigmoid(decoded) - x", "decoded - x"),
@@ -489,6 +513,10 @@ KL_MONTE_CARLO = Question(
                 "0.5 * (eps**2 - ((eps - mu) * np.exp(-0.5 * logvar)) ** 2 - logvar).sum(axis=2)",
             ),
         ),
+        "variance for sigma": estimate_slip(
+            "the noise is scaled by exp(logvar), the variance: z is mu + sigma * eps, with sigma = exp(logvar / 2)",
+            ("np.exp(0.5 * logvar)", "np.exp(logvar)"),
+        ),
         "normalizer forgotten": estimate_slip(
             "log q(z) contains -logvar / 2, the logarithm of its normalizer; without it, a narrow q looks no denser "
             "than a wide one",
@@ -527,13 +555,15 @@ KL_MONTE_CARLO = Question(
 )
 
 
-def likelihoods(samples: int, around: float = -20.0, batch: int | None = None) -> Draw:
-    """Log-likelihoods of so many samples around a number, as those of an image are."""
+def likelihoods(samples: int, around: float = -20.0, batch: int | None = None, apart: float = 0.0) -> Draw:
+    """Log-likelihoods of so many samples around a number, as those of an image are; every other row lies apart."""
     sizes = {"samples": samples} | ({"batch": batch} if batch else {})
 
     def make(rng: np.random.Generator) -> Mapping[str, object]:
         inputs = from_signature(iwae_bound, sizes=sizes)(rng)
-        return {**inputs, "log_px": around + 2 * np.asarray(inputs["log_px"])}
+        log_px = around + 2 * np.asarray(inputs["log_px"])
+        log_px[:, ::2] += apart
+        return {**inputs, "log_px": log_px}
 
     return make
 
@@ -559,6 +589,15 @@ IWAE_BOUND = Question(
             "the logarithm of the sum is too large by the logarithm of the number of samples, and no bound at all: "
             "divide by it",
             (".mean(axis=0))", ".sum(axis=0))"),
+        ),
+        "largest not added back": bound_slip(
+            "the largest log weight was subtracted before the exponential: add it after the logarithm",
+            (BOUND, "np.log(np.exp(log_w - top).mean(axis=0))"),
+        ),
+        "one largest for all rows": bound_slip(
+            "you subtract the largest log weight of the whole batch, so that all weights of a row far below it become "
+            "0: each row has a largest of its own",
+            ("log_w.max(axis=0)", "log_w.max()"),
         ),
         "likelihood only": bound_slip(
             "the weights lack the factor p(z) / q(z | x): samples come from q, the integral is over the prior",
@@ -589,6 +628,7 @@ IWAE_BOUND = Question(
         "a batch of one": likelihoods(6, batch=1),
         "log-likelihoods around -1000": likelihoods(6, around=-1e3),
         "log-likelihoods around 1000": likelihoods(6, around=1e3),
+        "both in one batch": likelihoods(6, around=-1e3, batch=4, apart=2e3),
     },
     forbid=TORCH,
 )
@@ -680,6 +720,20 @@ TRAIN = Question(
             "your steps are too large by the size of the batch: the loss is the mean over the rows",
             ("np.float64(1), of_loss)", "np.float64(len(x)), of_loss)"),
         ),
+        "averaged twice": train_slip(
+            "your steps are too small by the size of the batch: the mean over the rows is in the loss already, and so "
+            "in its gradients",
+            ("np.float64(1), of_loss)", "np.float64(1 / len(x)), of_loss)"),
+        ),
+        "mean over all pixels": train_slip(
+            "the mean image has a mean for each pixel, x.mean(axis=0); yours subtracts a single number",
+            ("x.mean(axis=0)", "x.mean()"),
+        ),
+        "W_mu by x as it is": train_slip(
+            "the gradient of W_mu has x as it is: W_mu multiplies x minus the mean image, so that belongs into its "
+            "gradient too",
+            (STEP_OF_MU, "x.T @ (dmu + dmu_z)"),
+        ),
         "b_out stays": train_slip(
             "the bias of the decoder never moves: its gradient is the sum of dlogits over the rows",
             ("b_out - rate * dlogits.sum(axis=0)", "b_out"),
@@ -701,6 +755,7 @@ TRAIN = Question(
 # --- finding what is wrong --------------------------------------------------------------------------------------
 
 CAUSES = 4
+WORSE = 4  # than the best fixed image, at the mean too: no cause of its own, its answer is 3
 ACCOUNT = ("nll_sampled", "nll_mean", "kl", "baseline")
 
 
@@ -711,6 +766,8 @@ def account(cause: int, tight: bool, baseline: float, rng: np.random.Generator) 
         return baseline + rng.uniform(0.05, 0.3), baseline - rng.uniform(0.05, 0.3), rng.uniform(0.001, 0.09)
     if cause == 2:
         return baseline * rng.uniform(1.3, 2.0), baseline * rng.uniform(0.4, 0.6), rng.uniform(5.0, 40.0)
+    if cause == WORSE:
+        return baseline * rng.uniform(1.3, 2.0), baseline * rng.uniform(1.1, 1.2), rng.uniform(5.0, 40.0)
     saved = rng.uniform(2.5, 4.0) if tight else baseline * rng.uniform(0.3, 0.5)
     sampled = baseline - saved
     if cause == 3:  # the account is only just negative: with the likelihood at the mean it would be positive
@@ -719,10 +776,11 @@ def account(cause: int, tight: bool, baseline: float, rng: np.random.Generator) 
 
 
 def runs(low: float, high: float) -> Draw:
-    """Two runs of each cause, one of them a tight one, in random order."""
+    """Two runs of each cause, one of them a tight one, and a run that is worse all around, in random order."""
 
     def make(rng: np.random.Generator) -> Mapping[str, object]:
-        kinds = rng.permutation([(cause, tight) for cause in range(CAUSES) for tight in (False, True)])
+        of_causes = [(cause, tight) for cause in range(CAUSES) for tight in (False, True)]
+        kinds = rng.permutation([*of_causes, (WORSE, False)])
         baseline = rng.uniform(low, high, len(kinds))
         rows = [account(int(c), bool(t), float(b), rng) for (c, t), b in zip(kinds, baseline, strict=True)]
         sampled, mean, kl = np.array(rows).T
@@ -767,6 +825,11 @@ EXPLAIN = Question(
             "decoding the mean is a little better than decoding samples in every VAE. It is a trouble where the "
             "samples are worse than the best fixed image while the means are better",
             ("(nll_sampled > baseline) & (nll_mean < baseline)", "nll_sampled > nll_mean"),
+        ),
+        "means not looked at": explain_slip(
+            "samples that are worse than the best fixed image show cause 2 only where the means are better. Where both "
+            "are worse, the noise is not to blame: that is cause 3",
+            ("(nll_sampled > baseline) & (nll_mean < baseline)", "nll_sampled > baseline"),
         ),
         "collapse last": explain_slip(
             "look for collapse first: where the divergence is below 0.1, samples say nothing of the image, and small "
@@ -835,7 +898,8 @@ def bytes_of_rows(inputs: Mapping[str, Any]) -> int:
     return 4 * (4 * batch * latent + batch)
 
 
-ROWS_APART = "rows that lie apart in memory, as halves of one array do"
+ROWS_APART = "rows of mu and logvar that lie apart in memory, as halves of one array do"
+NOISE_APART = "rows of eps that lie apart"
 SQUARES = "mu[:, at] * mu[:, at] + sigma[:, at] * sigma[:, at]"
 MASKED = "np.where(inside[at], terms, 0.0)"
 
@@ -900,11 +964,12 @@ KERNEL = Question(
         "one row and one latent": posteriors(1, 1),
         "at the prior, where the divergence is 0": with_inputs(posteriors(5, 7), mu=0.0, logvar=0.0),
         ROWS_APART: posteriors(5, 7),
+        NOISE_APART: posteriors(5, 7),
     },
     tells={
         "one row and one latent": ("no half", "variance for sigma", "sigma in place of its square", "sign", "no noise")
     },
-    apart={ROWS_APART: ("mu", "logvar", "eps")},
+    apart={ROWS_APART: ("mu", "logvar"), NOISE_APART: ("eps",)},
     moves=bytes_of_rows,
 )
 
