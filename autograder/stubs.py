@@ -13,6 +13,7 @@ from autograder.errors import UserError
 
 SOLUTIONS = blocks.ROOT / "solutions"
 KERNELS = blocks.ROOT / "kernels"
+BARE = {"tuple": "cache", "int": "an integer", "float": "a number"}  # what comes back and is no array
 BODY = '# YOUR CODE HERE\nraise NotImplementedError("not implemented yet: replace this line by your code")'
 
 
@@ -83,15 +84,13 @@ def _shape(annotation: ast.expr | None) -> str | None:
 
 
 def _returns(annotation: ast.expr | None) -> Iterator[str]:
-    """The shapes of what comes back, in order, or what number it is; a bare `tuple` among them is the cache."""
+    """The shapes of what comes back, in order, or in words what is no array; a bare `tuple` among them is the cache."""
     match annotation:
         case ast.Subscript(value=ast.Name(id="tuple"), slice=ast.Tuple(elts=parts)):
             for part in parts:
-                yield from ["cache"] if isinstance(part, ast.Name) else _returns(part)
-        case ast.Name(id="int"):
-            yield "a whole number"
-        case ast.Name(id="float"):
-            yield "a number"
+                yield from _returns(part)
+        case ast.Name(id=kind) if kind in BARE:
+            yield BARE[kind]
         case _:
             shape = _shape(annotation)
             if shape:

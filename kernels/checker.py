@@ -377,6 +377,8 @@ class _Memory:
         ask = "Did you forget mask=?" if unmasked else "Does the mask leave out all that lies outside?"
         what = "atomic operation" if kind == "atomic" else kind
         place = view.place(offset)
+        if place.endswith("(between its rows)"):
+            ask += " Does each row begin a stride after the one before?"
         self._launch.report("bounds", f"{what} out of bounds in program {self._builder.grid_idx}: {place}. {ask}")
 
     def _report_race(self, kind: str, earlier: str, view: _View, offset: int, by: int) -> None:

@@ -75,7 +75,7 @@ MUTANTS = {
     "mask of the wrong axis": r"load out of bounds .* x\[37\] of 5 × 37 .*Does the mask leave out",
     "store past the end": r"store out of bounds in program \(4, 0, 0\): out\[185\] of 5 × 37\. Did you forget mask=",
     "lost atomic": r"race: program \(1, 0, 0\) loads total\[0\] of 1, program \(0, 0, 0\) stores it .*tl\.atomic_add",
-    "wrong stride": r"load out of bounds in program \(1, 0, 0\): x\[37\] of 5 × 37 \(between its rows\)",
+    "wrong stride": r"x\[37\] of 5 × 37 \(between its rows\).*Does each row begin a stride after the one before\?",
     "wrong row": r"load out of bounds in program \(4, 0, 0\): x\[200\] of 5 × 37",
     "store to the first row": r"race: program \(1, 0, 0\) stores out\[0\] .*, program \(0, 0, 0\) stores it .*chance",
     "lanes in one place": r"two lanes of program \(0, 0, 0\) store different values at out\[0\] .*tl\.atomic_add",

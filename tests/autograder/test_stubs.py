@@ -46,8 +46,9 @@ def test_an_axis_as_long_as_an_argument_says_has_its_name():
     assert "returns (c_in, height, width)" in stubs.stub("col2im")
 
 
-def test_a_stub_says_so_where_a_number_comes_back():
-    assert "returns a whole number\n" in stubs.stub("receptive_field")
+def test_numbers_that_come_back_are_not_called_a_cache():
+    assert "returns a number, a number, any shape" in stubs.stub("combine")
+    assert "returns an integer\n" in stubs.stub("gram_is_blind_to")
     assert "returns a number\n" in stubs.stub("average_precision")
 
 
