@@ -323,8 +323,11 @@ def test_the_pixels_are_optimized_and_the_best_image_is_returned(rng):
     assert all(torch.equal(W, old) for W, old in zip(net.buffers(), filters, strict=True))
 
 
-def test_every_texture_that_students_get_falls_to_less_than_a_thousandth():
+def test_every_texture_that_students_get_falls_to_less_than_a_thousandth_unless_it_stops_early():
     for seed in range(20):
         for label, make in SYNTHESIZE.draws.items():
-            _, losses = style.synthesize(*make(np.random.default_rng(seed)).values())
-            assert losses[-1] < losses[0] / 1000, (seed, label)
+            inputs = make(np.random.default_rng(seed))
+            _, losses = style.synthesize(*inputs.values())
+            falls = 10 if label == "stopped early" else 1000
+            assert losses[-1] < losses[0] / falls, (seed, label)
+            assert inputs["steps"] == (20 if label == "stopped early" else 150)

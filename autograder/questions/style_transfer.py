@@ -360,6 +360,9 @@ STYLE_LOSS_BACKWARD = Question(
             "your dF has the wrong sign: it grows with G - A, so that subtracting it brings G towards A",
             (THROUGH_GRAM, f"-{THROUGH_GRAM}"),
         ),
+        "dloss ignored": style_backward_slip(
+            "the gradient that arrives, dloss, has no effect: multiply by it", ("dloss * 2 * factor", "2 * factor")
+        ),
     },
     edges=STYLE_EDGES,
     forbid=TORCH,
@@ -501,6 +504,12 @@ TV_LOSS = Question(
             "you add up absolute differences, the original total variation; here they are squared",
             (SQUARES, "np.abs(down).sum() + np.abs(right).sum()"),
         ),
+        "wrong axes": tv_slip(
+            "your differences run over colors and rows: the axes are batch, channels, height, width, so take those of "
+            "the last two",
+            (DOWN, "np.diff(x, axis=1)"),
+            (RIGHT, "np.diff(x, axis=2)"),
+        ),
         "mean": tv_slip("you divide by the number of pixels; it is a sum", (SQUARES, f"({SQUARES}) / x.size")),
     },
     edges=TV_EDGES,
@@ -577,6 +586,7 @@ def constant_channel(rng: np.random.Generator) -> Mapping[str, object]:
 
 
 ADAPTED = "std_s * (F - mean) / std + mean_s"
+F_STD, S_STD = "np.sqrt(F.var(axis=2, keepdims=True) + eps)", "np.sqrt(S.var(axis=2, keepdims=True) + eps)"
 
 
 def adain_slip(message: str, *edits: tuple[str, str]) -> Mistake:
@@ -611,6 +621,21 @@ ADAIN = Question(
             "n",
             ("F.var(axis=2", "F.var(ddof=1, axis=2"),
             ("S.var(axis=2", "S.var(ddof=1, axis=2"),
+        ),
+        "eps outside of the root": adain_slip(
+            "you add eps to the deviations: it is added to the variances, before the root is taken",
+            (F_STD, "F.std(axis=2, keepdims=True) + eps"),
+            (S_STD, "S.std(axis=2, keepdims=True) + eps"),
+        ),
+        "eps for the content only": adain_slip(
+            "you add eps to the variance of the content only: here the style's variance gets it as well",
+            (S_STD, "S.std(axis=2, keepdims=True)"),
+        ),
+        "no eps": adain_slip(
+            "eps has no effect on your answer: it is added to both variances, so that a channel that is constant does "
+            "not end in a division by zero",
+            (F_STD, "F.std(axis=2, keepdims=True)"),
+            (S_STD, "S.std(axis=2, keepdims=True)"),
         ),
     },
     edges={"a channel that is constant": constant_channel},
@@ -692,7 +717,14 @@ def texture(height: int, width: int, size: int, steps: int = 150) -> Draw:
     return make
 
 
+def silent(rng: np.random.Generator) -> Mapping[str, object]:
+    """Filters that are negative where the image is positive: behind the ReLU nothing is left, and no gradient."""
+    inputs = texture(7, 8, 2, 3)(rng)
+    return {**inputs, "x": np.abs(inputs["x"]), "W": -np.abs(inputs["W"])}
+
+
 STEP = "x = x - rate * dx"
+RATE = "2 * losses[step] / steepness"
 
 
 def texture_slip(message: str, *edits: tuple[str, str]) -> Mistake:
@@ -729,6 +761,14 @@ SYNTHESIZE = Question(
         "uphill": texture_slip(
             "you add the gradient, which leads uphill: the loss grows. Subtract it", (STEP, "x = x + rate * dx")
         ),
+        "half of a step": texture_slip(
+            "your steps are half as long: the line is the *root* of the loss, whose slope gives the 2 in 2 L / ‖dx‖²",
+            (RATE, "losses[step] / steepness"),
+        ),
+        "length not squared": texture_slip(
+            "you divide by the length of dx; the step is divided by its square, ‖dx‖²",
+            (RATE, "2 * losses[step] / np.sqrt(steepness)"),
+        ),
         "not normalized": texture_slip(
             "your Gram matrix of the image is not divided by the number of positions, but A is",
             ("F @ F.T / positions - A", "F @ F.T - A"),
@@ -738,7 +778,7 @@ SYNTHESIZE = Question(
             (STEP, "x = x - rate * dx if step < steps - 1 else x"),
         ),
     },
-    edges={"no step at all": texture(7, 8, 2, 0), "one step": texture(7, 8, 2, 1)},
+    edges={"no step at all": texture(7, 8, 2, 0), "one step": texture(7, 8, 2, 1), "filters that see nothing": silent},
     forbid=TORCH,
 )
 
