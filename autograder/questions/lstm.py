@@ -145,6 +145,19 @@ STEP_BACKWARD = Question(
             lstm_step_backward,
             ("dc + dh * o", "dh * o"),
         ),
+        "dc without dh": backward_slip(
+            "the cell c_t is used by h_t = o * tanh(c_t) as well: add what comes through h_t, dh * o * "
+            "(1 - tanh(c_t)**2), to the dc that arrived",
+            lstm_step_forward,
+            lstm_step_backward,
+            ("dc + dh * o * (1 - tanh_c**2)", "dc"),
+        ),
+        "packed as i, f, o, g": backward_slip(
+            "da is packed in the order i, f, o, g: the blocks of columns are i, f, g, o, as in the forward pass",
+            lstm_step_forward,
+            lstm_step_backward,
+            ("[da_i, da_f, da_g, da_o]", "[da_i, da_f, da_o, da_g]"),
+        ),
         "derivative of tanh": backward_slip(
             "on its way from h_t = o * tanh(c_t) to c_t the gradient passes the tanh: multiply dh * o by "
             "1 - tanh(c_t)**2 as well",
@@ -282,6 +295,11 @@ PEEPHOLE_STEP_BACKWARD = Question(
             "the first one only",
             ("dc * f + da_i * p_i + da_f * p_f", "dc * f"),
         ),
+        "peephole of o at the old cell": peephole_backward_slip(
+            "the output gate looks at c_t, not at c_{t-1}: its term, da_o * p_o, belongs to the gradient of c_t and is "
+            "no part of dc of step t-1",
+            ("dc * f + da_i * p_i + da_f * p_f", "dc * f + da_i * p_i + da_f * p_f + da_o * p_o"),
+        ),
         "dp_i and dp_f from the new cell": peephole_backward_slip(
             "p_i and p_f multiplied the old cell, so dp_i and dp_f sum da_i * c_{t-1} and da_f * c_{t-1} over the "
             "batch; yours have c_t",
@@ -383,6 +401,10 @@ SEQUENCE_BACKWARD = Question(
             "db is summed over the batch but not over time: add up db of all steps, as you do with dW_x and dW_h",
             (SUM_OVER_TIME, f"[*{SUM_OVER_TIME}[:-1], step[-1]]"),
         ),
+        "dx in the order of the walk": walk_slip(
+            "your dx is the wrong way round in time: the walk begins with the last step, whose dx belongs at the end",
+            ("dx[:, t], *grads", "dx[:, x_shape[1] - 1 - t], *grads"),
+        ),
         "forward in time": walk_slip(
             "the walk goes from the first step to the last; gradients go the other way: begin with the last step",
             ("reversed(range(x_shape[1]))", "range(x_shape[1])"),
@@ -468,6 +490,16 @@ GRU_STEP = Question(
             gru_step_forward,
             ("v_n = q @ W_hn + b_hn", "v_n = q @ W_hn"),
             ("np.tanh(u_n +", "np.tanh(b_hn + u_n +"),
+        ),
+        "no b_h": slip(
+            "b_h has no effect on your answer: it is added to h W_h, as b_x is to x W_x",
+            gru_step_forward,
+            ("np.split(b_h, 3)", "np.split(0 * b_h, 3)"),
+        ),
+        "no b_hn before": slip(
+            'with reset "before", the bias b_hn is missing: (r * h) W_hn + b_hn',
+            gru_step_forward,
+            ("q @ W_hn + b_hn", "q @ W_hn + (b_hn if after else 0)"),
         ),
         "sigmoid for n": slip(
             "the candidate n goes through tanh, not through the sigmoid: only r and z are gates",
@@ -615,6 +647,17 @@ KERNEL = Question(
             "BLOCK_K and add up the products",
             lstm_step_forward,
             ("x @ W_x + h @ W_h", "x[:, :32] @ W_x[:32] + h[:, :32] @ W_h[:32]"),
+        ),
+        "first block of x only": slip(
+            "only the first BLOCK_K = 32 features of x count: the loop over x goes to d_in, in steps of BLOCK_K",
+            lstm_step_forward,
+            ("x @ W_x + h @ W_h", "x[:, :32] @ W_x[:32] + h @ W_h"),
+        ),
+        "first block of h only": slip(
+            "only the first BLOCK_K = 32 units of h count: the loop over h goes to d_h, not to d_in, in steps of "
+            "BLOCK_K",
+            lstm_step_forward,
+            ("x @ W_x + h @ W_h", "x @ W_x + h[:, :32] @ W_h[:32]"),
         ),
         "no tanh of c": slip(
             "h_t = o * tanh(c_t): your kernel stores o * c_t",
