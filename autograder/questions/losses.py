@@ -189,6 +189,12 @@ MSE_BACKWARD = Question(
             mse_backward,
             ("-dy_hat", "dy_hat.copy()"),
         ),
+        "no gradient at y": backward_slip(
+            "dy_hat is right, but dy is all zeros: a change of y changes the difference as well, the other way",
+            mse_forward,
+            mse_backward,
+            ("-dy_hat", "0 * dy_hat"),
+        ),
         "no factor 2": backward_slip(
             "the derivative of a square is twice its root: the factor 2 is missing. It would cancel against a 1/2 in "
             "the loss, but this loss has none",
@@ -248,6 +254,12 @@ BCE = Question(
             "16 at most; here, as in torch, the logarithm ends at -100",
             bce_forward,
             *clipped("1e-7"),
+        ),
+        "clipped at 1e-12": slip(
+            "you keep p at least 1e-12 away from 0 and 1, so that a certain and wrong prediction costs 28 at most; "
+            "here, as in torch, the logarithm ends at -100",
+            bce_forward,
+            *clipped("1e-12"),
         ),
         "first term only": slip(
             "targets of 0 cost nothing in your loss: the term (1 - y) * log(1 - p) is missing",
@@ -315,6 +327,16 @@ BCE_WITH_LOGITS = Question(
             bce_with_logits_forward,
             ("    tail =", "    logits = sigmoid(logits)\n    tail ="),
         ),
+        "sign of the product": slip(
+            "the product z*y has a minus: where the target is 1, a larger logit makes the loss smaller",
+            bce_with_logits_forward,
+            ("- logits * y", "+ logits * y"),
+        ),
+        "no absolute value": slip(
+            "the exponential sees -z, so that for negative z it is large: beside max(z, 0) stands log1p(exp(-|z|))",
+            bce_with_logits_forward,
+            ("np.exp(-np.abs(logits))", "np.exp(-logits)"),
+        ),
         "no maximum": slip(
             "the term max(z, 0) is missing: log1p(exp(-|z|)) alone is log(1 + exp(z)) for negative z only",
             bce_with_logits_forward,
@@ -330,7 +352,7 @@ BCE_WITH_LOGITS = Question(
         "a batch of one": logits_and_targets("batchmean", ONE),
         "logits at ±1000": huge_logits_and_targets,
     },
-    tells={"a batch of one": ("no maximum",)},
+    tells={"a batch of one": ("no maximum", "no absolute value")},
     forbid=TORCH,
 )
 
@@ -376,6 +398,16 @@ BCE_WITH_LOGITS_BACKWARD = Question(
             "rest",
             ("-dloss * logits / divisor", "np.zeros_like(y)"),
         ),
+        "sign of dy": with_logits_slip(
+            "dlogits is right, but dy has the wrong sign: z*y is in the loss with a minus, so dy is -z, divided like "
+            "the rest",
+            ("-dloss * logits", "dloss * logits"),
+        ),
+        "dy as in a squared error": with_logits_slip(
+            "dlogits is right, but dy is not its opposite, as it is in a squared error: y is in the loss as -z*y only, "
+            "so dy is -z, divided like the rest",
+            ("-dloss * logits / divisor", "-dlogits"),
+        ),
     },
     edges={
         "a batch of one": logits_and_targets("batchmean", ONE),
@@ -408,6 +440,12 @@ CROSS_ENTROPY = Question(
             "below a floor of 1.461 for 10 classes (0.551 for 3): are these already probabilities?",
             cross_entropy_forward,
             (SHIFT, SOFTMAX_FIRST + SHIFT),
+        ),
+        "one maximum for all rows": slip(
+            "you subtract the largest logit of the whole array: in a row that lies far below it every exponential is "
+            "0, and log(0) is minus infinity. Subtract each row's own maximum",
+            cross_entropy_forward,
+            (SHIFT, "shifted = logits - logits.max()"),
         ),
         "mean over the classes too": slip(
             'with "mean", the sum is divided by the number of rows; yours is divided by the number of classes as well, '
@@ -669,6 +707,10 @@ HEAD_LOSS = Question(
             "averaged. Yours is the mean over both",
             ("losses.sum() / len(z)", "losses.mean() if losses.shape[1] > 1 else losses.sum() / len(z)"),
         ),
+        "half of a square": head_slip(
+            "regression: yours is half of the squared error; here it stands without a factor",
+            ("(z - y) ** 2", "(z - y) ** 2 / 2"),
+        ),
         "scores for predictions": head_slip(
             "the loss is right, but the prediction is z as it came: apply the head's activation to it",
             ("return prediction,", "return z,"),
@@ -730,8 +772,8 @@ EXPLAIN_PLATEAU = Question(
             ("guessing = np.log(classes)", "guessing = np.log2(classes)"),
         ),
         "the floor of ten classes": causes_slip(
-            "you take the double softmax's floor to be the same for every number of classes; it is "
-            "log(1 + (classes - 1) / e), 0.551 for 3 and 1.461 for 10",
+            "your floor of the double softmax is wrong for few classes: it is log(1 + (classes - 1) / e), 0.551 for 3 "
+            "and 1.461 for 10. Does yours depend on the number of classes, and on one less than that number?",
             (TWICE, "np.full(len(classes), np.log1p(9 / np.e))"),
         ),
         "causes from 1": causes_slip(
@@ -833,6 +875,11 @@ KERNEL = Question(
         "last block only": kernel_slip(
             "only the last block of a row is left in the sum: add each block to what there is",
             ("total * np.exp(top - new_top) + ", ""),
+        ),
+        "label in each block": kernel_slip(
+            "in rows longer than a block, 1 is subtracted at the wrong places: the classes of a block are start + k, "
+            "so compare these with the label, not k",
+            ("dlogits[rows, labels] -= 1", "dlogits -= np.arange(classes) % block == labels[:, None]"),
         ),
         "no one-hot": kernel_slip(
             "the gradient is p - y; yours is p: subtract 1 in the lane whose class is the label",
