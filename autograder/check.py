@@ -169,7 +169,7 @@ def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
             if len(call.functions) == 2:
                 cache = _unpack_forward(call.functions[0], result, len(upstream))
                 result = _look_up(namespace, call.functions[1])(*upstream, cache)
-        parts = result if isinstance(result, tuple | list) else (result,)
+        parts = result if _is_several(result, call.outputs) else (result,)
         outputs = tuple(_leave(part) for part in parts[: call.outputs])
         changed = [name for name in inputs if not _same(before[0][name], inputs[name])]
         if not all(map(_same, before[1], upstream)):
@@ -179,6 +179,11 @@ def perform(namespace: Mapping[str, Any], call: Call) -> Answer:
     except BaseException as error:  # a student's code may raise anything, SystemExit included
         return Answer(error=_describe(error), used=watch.used, findings=memory.findings, moved=memory.moved)
     return Answer(outputs, len(parts), tuple(changed), "", watch.used, memory.findings, memory.moved)
+
+
+def _is_several(result: Any, outputs: int) -> bool:
+    """Say whether a result holds outputs; a long list where one is due is meant to be that one."""
+    return isinstance(result, tuple) or (isinstance(result, list) and (outputs > 1 or len(result) <= 2))
 
 
 def _look_up(namespace: Mapping[str, Any], name: str) -> Callable[..., Any]:
@@ -450,11 +455,12 @@ def _shape_message(task: Task, case: Case, answer: Answer) -> str:
         return f"{answer.returned} value(s) came back, expected {wanted}: {names}"
     for name, got, expected in zip(task.outputs, answer.outputs, case.expected, strict=True):
         if isinstance(got, str):
-            return f"{name} is a {got}, expected an array"
+            return f"{name} is a {got}, expected an array{': np.array makes one' if got == 'list' else ''}"
         if got.shape != expected.shape:
             hint = "; is it transposed?" if got.ndim == 2 and got.T.shape == expected.shape else ""
             return f"{name} has shape {got.shape}, expected {expected.shape}{hint}"
-        if got.dtype.kind != expected.dtype.kind or (got.itemsize < expected.itemsize and not task.tensors):
+        loses_digits = expected.dtype.kind == "f" and got.itemsize < expected.itemsize and not task.tensors
+        if got.dtype.kind != expected.dtype.kind or loses_digits:
             hint = ": the values lose digits on the way" if expected.dtype.kind == "f" else ""
             return f"{name} has dtype {got.dtype}, expected {expected.dtype}{hint}"
     return ""
@@ -565,7 +571,7 @@ def _relation(got: Any, expected: Any, tolerance: float) -> str:
         return ""
     norm = float(np.sum(expected * expected))
     factor = float(np.sum(got * expected)) / norm if norm else 0.0
-    if factor and close(got, factor * expected, tolerance):
+    if abs(factor) > tolerance and close(got, factor * expected, tolerance):
         return f"; yours is the right one times {factor:.4g}"
     return ""
 

@@ -720,7 +720,7 @@ def texture(height: int, width: int, size: int, steps: int = 150) -> Draw:
 def silent(rng: np.random.Generator) -> Mapping[str, object]:
     """Filters that are negative where the image is positive: behind the ReLU nothing is left, and no gradient."""
     inputs = texture(7, 8, 2, 3)(rng)
-    return {**inputs, "x": np.abs(inputs["x"]), "W": -np.abs(inputs["W"])}
+    return {**inputs, "x": np.abs(np.asarray(inputs["x"])), "W": -np.abs(np.asarray(inputs["W"]))}
 
 
 STEP = "x = x - rate * dx"

@@ -387,6 +387,25 @@ def test_numbers_in_place_of_truth_values_are_not_said_to_lose_digits():
     assert message == "keep has dtype float64, expected bool"
 
 
+def test_a_list_in_place_of_an_array_is_called_a_list():
+    answer = {"explain_lag_curves": lambda norms: [0] * len(norms)}
+    message = verdict_on("rnn", "explain_lag_curves", answer, 0).steps[0].message
+    assert message == "causes is a list, expected an array: np.array makes one"
+
+
+def test_whole_numbers_may_be_of_any_size():
+    asked = question.of_block("rnn")["explain_lag_curves"]
+    answer = {"explain_lag_curves": lambda norms: asked.reference[0](norms).astype(np.int32)}
+    verdict = verdict_on("rnn", "explain_lag_curves", answer, 0)
+    assert verdict.points == verdict.out_of
+
+
+def test_an_answer_that_is_zero_up_to_rounding_is_no_multiple_of_the_right_one():
+    answer = {"mse_forward": lambda y_hat, y, reduction: np.array(-1e-17)}
+    verdict = verdict_on("losses", "mse_forward", answer, 0)
+    assert not any("times" in step.message for step in verdict.steps)
+
+
 def test_inputs_that_are_overwritten_cost_a_tenth():
     def in_place(x, h, c, *weights):
         h_t, c_t, cache = reference.lstm_step_forward(x, h, c.copy(), *weights)
