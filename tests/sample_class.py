@@ -5,7 +5,9 @@ feedback and report and prints the marks, for each block named (all of them wher
 deleted.
 """
 
+import builtins
 import html
+import keyword
 import os
 import re
 import shutil
@@ -47,11 +49,13 @@ def answer_cell(notebook: NotebookNode, name: str) -> NotebookNode:
     return next(c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
 
 
-def edits(cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
-    """The edits that make a mistake in an answer; none where the function with the mistake is not written there."""
+def edits(stem: str, cell: NotebookNode, mistake: Mistake) -> list[tuple[str, str]]:
+    """The edits that make a mistake in an answer; none where they do not fit, or call what the notebook has not."""
     written = [function for function in mistake.functions if f"def {function.__name__}" in cell.source]
     found = [edit for function in written for edit in getattr(function, "edits", ())]
-    return found if all(cell.source.count(old.strip()) == 1 for old, _ in found) else []
+    called = {name for _, new in found for name in re.findall(r"(?<![\w.])(\w+)\(", new)}
+    known = words(cell.source) | of_block(stem).keys() | given(stem).keys() | set(dir(builtins)) | set(keyword.kwlist)
+    return found if called <= known and all(cell.source.count(old) == 1 for old, _ in found) else []
 
 
 def words(source: str) -> set[str]:
@@ -59,17 +63,22 @@ def words(source: str) -> set[str]:
 
 
 @cache
+def given(stem: str) -> dict[str, str]:
+    """The source of each function that the notebook gives."""
+    ids = {cell.metadata.get("nbgrader", {}).get("grade_id", ""): cell for cell in solved(stem).cells}
+    return {name.removeprefix("given-"): cell.source for name, cell in ids.items() if name.startswith("given-")}
+
+
+@cache
 def used(stem: str) -> dict[str, set[str]]:
     """For each question, those whose answers are called when it is judged: by its own answer, by what is given, or by
     the grader."""
-    notebook, questions = solved(stem), of_block(stem)
-    ids = {cell.metadata.get("nbgrader", {}).get("grade_id", ""): cell for cell in notebook.cells}
-    given = {name.removeprefix("given-"): cell for name, cell in ids.items() if name.startswith("given-")}
+    notebook, questions, helpers = solved(stem), of_block(stem), given(stem)
     found = {}
     for name, question in questions.items():
         called = words(answer_cell(notebook, name).source) | {function.__name__ for function in question.reference}
-        for helper in called & given.keys():
-            called |= words(given[helper].source)
+        for helper in called & helpers.keys():
+            called |= words(helpers[helper])
         found[name] = (called & questions.keys()) - {name}
     return found
 
@@ -93,7 +102,7 @@ def mistaken(stem: str) -> Iterator[Submission]:
     for name, question in of_block(stem).items():
         cell = answer_cell(solved(stem), name)
         for mistake in question.mistakes.values():
-            if edits(cell, mistake):
+            if edits(stem, cell, mistake):
                 free = (
                     made for made in students if not any(name in builds_on[o] or o in builds_on[name] for o in made)
                 )
@@ -111,8 +120,8 @@ def with_mistakes(stem: str, made: Mapping[str, Mistake]) -> NotebookNode:
     notebook = solved(stem)
     for name, mistake in made.items():
         cell = answer_cell(notebook, name)
-        for old, new in edits(cell, mistake):
-            cell.source = cell.source.replace(old.strip(), new.strip())
+        for old, new in edits(stem, cell, mistake):
+            cell.source = cell.source.replace(old, new)
     return notebook
 
 
