@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 
 from rich.console import Console
 
@@ -65,12 +64,12 @@ def sweep(stem: str, name: str, seconds: float) -> Swept:
     (out_of,) = (exercise.points for exercise in compose.exercises(stem) if exercise.name == name)
     outcomes: dict[str, dict[Outcome, int]] = {}
     end = time.monotonic() + seconds
-    for seed in count():
-        if seed >= FEWEST and time.monotonic() > end:
-            return Swept(stem, name, out_of, seed, outcomes)
+    seed = 0
+    while seed < FEWEST or time.monotonic() < end:
         for answer, outcome in outcomes_on(asked, out_of, seed):
             outcomes.setdefault(answer, {}).setdefault(outcome, seed)
-    raise AssertionError("count() has no end")
+        seed += 1
+    return Swept(stem, name, out_of, seed, outcomes)
 
 
 def outcomes_on(asked: Question, out_of: float, seed: int) -> Iterator[tuple[str, Outcome]]:
